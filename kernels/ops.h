@@ -1,0 +1,172 @@
+/* ops.h - the one list of operations. A backend implements all of them (kernels/ref: plain float64 loops
+ * for tests; kernels/cpu: oneDNN and C). Knows tensors and nothing of preferences.
+ *
+ * Conventions. Matrices are row-major; a row is a token unless said. A type is bf16 or f32; sums are f32 or
+ * wider. "+=" outputs are added to, "=" outputs are overwritten. Nothing here fails on valid shapes;
+ * a wrong shape is our bug (assert). Host arrays are plain pointers.
+ * The same bits: a row of a result depends on that row's inputs only, and a sum over rows runs in an order
+ * fixed by the shapes alone, whatever the number of threads. */
+#ifndef PX_OPS_H
+#define PX_OPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base.h"
+
+typedef enum { PX_F32, PX_BF16 } px_type;
+
+/* [rows, cols], element (i, j) at data[i * stride + j]. */
+typedef struct {
+    void *data;
+    px_type type;
+    int64_t rows, cols, stride;
+} px_mat;
+
+static inline px_mat px_mat_of(void *data, px_type type, int64_t rows, int64_t cols) {
+    return (px_mat){data, type, rows, cols, cols};
+}
+static inline size_t px_type_size(px_type type) { return type == PX_F32 ? 4 : 2; }
+
+/* A backend with its threads and scratch memory. One a thread of control. */
+typedef struct px_stream px_stream;
+/* name: "cpu" or "ref". threads >= 1. PX_BAD_INPUT: an unknown backend. */
+PX_CHECKED px_err *px_stream_open(const char *name, int threads, px_stream **out);
+void px_stream_close(px_stream *s);
+
+/* --- linear layers --- */
+/* A weight [out, in], packed once for the backend. */
+typedef struct px_weight px_weight;
+typedef enum {
+    PX_PACK_FORWARD = 1,  /* px_op_linear */
+    PX_PACK_BACKWARD = 2, /* px_op_linear_backward_input */
+    PX_PACK_ROWS = 4      /* keeps plain rows: px_op_head needs them */
+} px_pack;
+/* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are copied). */
+PX_CHECKED px_err *px_weight_new(px_stream *s, px_mat source, px_type type, int pack,
+                                 px_weight **out);
+/* Packs changed values anew (full fine-tuning). */
+PX_CHECKED px_err *px_weight_update(px_stream *s, px_weight *w, px_mat source);
+void px_weight_free(px_weight *w);
+/* Bytes it occupies. */
+int64_t px_weight_bytes(const px_weight *w);
+
+/* y [T, out] = x [T, in] · Wᵀ (+ y with `add`). x of the weight's compute type; y bf16 or f32. */
+void px_op_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add);
+/* dx [T, in] = dy [T, out] · W (+ dx with `add`). */
+void px_op_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_weight *w, bool add);
+/* dw [out, in] f32 += dyᵀ · x. */
+void px_op_linear_backward_weight(px_stream *s, float *dw, px_mat dy, px_mat x);
+
+/* --- low-rank adapters (Hu et al. 2021) --- */
+/* Dropout of the adapter's input: element (i, j) is kept, times 1/(1-p), or set to 0, as the 16-bit number
+ * drawn for (seed, site, keys[i], j) is at least p·65536. The same draw in forward and backward, whatever
+ * else is in the call. p = 0: no dropout. */
+typedef struct {
+    double p;
+    uint64_t seed;        /* the run's seed mixed with the step */
+    uint32_t site;        /* which adapter input of the model */
+    const uint64_t *keys; /* [T] identity of each row */
+} px_dropout;
+
+/* u [T, R] f32 = drop(x) [T, in] · Aᵀ; a [R, in] f32: the A of every adapter that shares the input x,
+ * one below the other (R = their ranks added). */
+void px_op_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop);
+/* y [T, out] += scale · u[:, first : first + r] · Bᵀ; u has row length R, b [out, r] f32. */
+typedef struct {
+    int64_t R, first, r;
+    float scale;
+} px_lora_part;
+void px_op_lora_up(px_stream *s, px_mat y, const float *u, const float *b, px_lora_part part);
+/* du[:, part] = scale · dy · B; db [out, r] += scale · dyᵀ · u[:, part]. */
+void px_op_lora_up_backward(px_stream *s, float *du, float *db, px_mat dy, const float *u,
+                            const float *b, px_lora_part part);
+/* da [R, in] += duᵀ · drop(x); dx [T, in] += mask ∘ (du · A) / (1-p). dx.data NULL: not wanted. */
+void px_op_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *du, px_mat x,
+                              const float *a, int64_t R, px_dropout drop);
+
+/* --- embeddings and rows --- */
+/* y[i] = ids[i] >= 0 ? table[ids[i]] : soft[-1 - ids[i]]; soft [n_soft, d] f32. */
+void px_op_embed(px_stream *s, px_mat y, const int32_t *ids, px_mat table, const float *soft);
+/* dsoft[-1 - ids[i]] += dy[i] where ids[i] < 0; dtable [V, d] f32 (or NULL) += where ids[i] >= 0; in
+ * order of i. */
+void px_op_embed_backward(px_stream *s, float *dsoft, float *dtable, const int32_t *ids, px_mat dy);
+/* y[i] = x[rows[i]]. */
+void px_op_gather(px_stream *s, px_mat y, px_mat x, const int32_t *rows);
+/* dx = 0 but dx[rows[i]] = dy[i]; rows distinct. */
+void px_op_scatter(px_stream *s, px_mat dx, px_mat dy, const int32_t *rows);
+
+/* --- norm, position, gate --- */
+/* sum = x + delta (rounded to sum's type); y = w ∘ sum / rms, rms[t] = sqrt(mean_i sum[t,i]² + eps) f32
+ * (Zhang & Sennrich 2019, (4)); y is rounded once, after w. delta.data NULL: sum is x and not written.
+ * sum may alias x or delta. w [d] f32. rms [T] kept for backward. */
+void px_op_rms_norm(px_stream *s, px_mat y, px_mat sum, float *rms, px_mat x, px_mat delta,
+                    const float *w, float eps);
+/* dx = dres + (norm's Jacobian)ᵀ · dy; dres.data NULL: none; dx may alias dres. dw [d] f32 += (or NULL). */
+void px_op_rms_norm_backward(px_stream *s, px_mat dx, px_mat dres, float *dw, px_mat dy, px_mat x,
+                             const float *rms, const float *w);
+/* Rotates in place each head's halves (x[i], x[i + hd/2]) by angle positions[t] · freq[i]; table
+ * [n_positions, hd/2, 2] f32 (cos, sin); direction +1, or -1 for the backward. x [T, n_heads · hd]. */
+void px_op_rope(px_stream *s, px_mat x, const int32_t *positions, const float *table, int64_t hd,
+                int direction);
+/* y = silu(gate) ∘ up. */
+void px_op_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up);
+/* dgate, dup (may alias gate, up). */
+void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate, px_mat up);
+
+/* --- attention over trees --- */
+/* Rows [begin, end) form a chain; they see themselves causally and all rows of parent, its parent, … in
+ * full. parent: index of an earlier segment, -1 for a root. Segments in row order, without gaps, depth
+ * first, covering all T rows. A batch of plain sequences is one root segment each. */
+typedef struct {
+    int32_t begin, end, parent;
+} px_segment;
+typedef struct {
+    const px_segment *segments;
+    int32_t n_segments;
+    int32_t n_heads, n_kv_heads, head_dim;
+    float scale; /* of q·k, 1/sqrt(head_dim) as a rule */
+} px_attn;
+/* out [T, H·hd] = softmax(scale · q kᵀ over visible rows) v; lse [T, H] f32 = log Σ exp. Head h uses kv head
+ * h / (H / Hkv). q [T, H·hd], k, v [T, Hkv·hd] (strides may be longer: views of one matrix). */
+void px_op_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
+                     const px_attn *attn);
+typedef struct {
+    px_mat dq, dk, dv;            /* = */
+    px_mat dout, out, q, k, v;
+    const float *lse;
+} px_attn_back;
+void px_op_attention_backward(px_stream *s, const px_attn_back *io, const px_attn *attn);
+
+/* --- loss head: log-probabilities without full logits --- */
+/* Targets: m-th is token id[m] predicted by row[m]; row ascending. */
+typedef struct {
+    const int32_t *row, *id;
+    int64_t n;
+} px_targets;
+/* logp[m] = logit(row, id) - lse(row), logits = h · Wᵀ in f32; lse [N] f32 by a running maximum over
+ * vocabulary chunks, sums f32 or wider. ew [N, d] f32 (data NULL: not wanted): Σ_v softmax(v) · W[v], the
+ * expected row of W, from the same pass (the running rescale of flash attention, Dao 2022), so that the
+ * backward needs no logits again. w packed FORWARD | ROWS (BACKWARD too where ew is wanted). */
+void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
+                px_targets targets);
+/* dh[n] = Σ_{m: row = n} g[m] · (W[id[m]] - ew[n]). */
+void px_op_head_backward(px_stream *s, px_mat dh, const float *g, px_mat ew, const px_weight *w,
+                         px_targets targets);
+/* dw [V, d] f32 += Σ_n dlogits[n] ⊗ h[n], logits computed again in chunks; for full fine-tuning. */
+void px_op_head_backward_weight(px_stream *s, float *dw, const float *g, const float *lse, px_mat h,
+                                const px_weight *w, px_targets targets);
+
+/* --- optimiser --- */
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t step;      /* from 1: bias correction */
+    double grad_scale; /* clipping: g is multiplied by it first */
+} px_adamw;
+/* Decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW computes it. */
+void px_op_adamw(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
+                 const px_adamw *adamw);
+/* Σ g² in float64, in an order fixed by n. */
+double px_op_sum_squares(px_stream *s, const float *g, int64_t n);
+
+#endif
