@@ -209,19 +209,18 @@ px_err *px_dir_remove(const char *path) { return remove_at(AT_FDCWD, path, path)
 
 int64_t px_disk_free(const char *path) {
     struct statvfs fs;
-    char *copy = strdup(path);
+    char *at = strdup(path);
     int64_t bytes = -1;
-    while (copy) {
-        if (statvfs(copy, &fs) == 0) {
+    while (at) {
+        if (statvfs(at, &fs) == 0) {
             bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
             break;
         }
-        char *parent = dirname(copy);
-        if (errno != ENOENT || !strcmp(parent, copy)) break;
-        char *next = strdup(parent);
-        free(copy);
-        copy = next;
+        if (errno != ENOENT || !strcmp(at, "/") || !strcmp(at, ".")) break;
+        char *parent = strdup(dirname(at));
+        free(at);
+        at = parent;
     }
-    free(copy);
+    free(at);
     return bytes;
 }

@@ -105,7 +105,7 @@ static void arena_takes_marks_and_refuses(void **state) {
 static void strings_quote_and_print_numbers(void **state) {
     (void)state;
     px_str s = {0};
-    px_str_json(&s, "a\"\\\n\x01\xff\xc3\xa9", 9);
+    px_str_json(&s, "a\"\\\n\x01\xff\xc3\xa9", 8);
     assert_string_equal(s.data, "\"a\\\"\\\\\\n\\u0001\xEF\xBF\xBD\xc3\xa9\"");
     px_str_clear(&s);
     px_str_double(&s, 0.1);
