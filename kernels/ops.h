@@ -1,11 +1,11 @@
-/* ops.h - the one list of operations. A backend implements all of them (kernels/ref: plain float64 loops
- * for tests; kernels/cpu: oneDNN and C). Knows tensors and nothing of preferences.
+/* ops.h - the one list of operations. A backend implements all of them (kernels/ref: plain float64
+ * loops for tests; kernels/cpu: oneDNN and C). Knows tensors and nothing of preferences.
  *
- * Conventions. Matrices are row-major; a row is a token unless said. A type is bf16 or f32; sums are f32 or
- * wider. "+=" outputs are added to, "=" outputs are overwritten. Nothing here fails on valid shapes;
- * a wrong shape is our bug (assert). Host arrays are plain pointers.
- * The same bits: a row of a result depends on that row's inputs only, and a sum over rows runs in an order
- * fixed by the shapes alone, whatever the number of threads. */
+ * Conventions. Matrices are row-major; a row is a token unless said. A type is bf16 or f32; sums
+ * are f32 or wider. "+=" outputs are added to, "=" outputs are overwritten. Nothing here fails on
+ * valid shapes; a wrong shape is our bug (assert). Host arrays are plain pointers. The same bits: a
+ * row of a result depends on that row's inputs only, and a sum over rows runs in an order fixed by
+ * the shapes alone, whatever the number of threads. */
 #ifndef PX_OPS_H
 #define PX_OPS_H
 
@@ -33,6 +33,9 @@ typedef struct px_stream px_stream;
 /* name: "cpu" or "ref". threads >= 1. PX_BAD_INPUT: an unknown backend. */
 PX_CHECKED px_err *px_stream_open(const char *name, int threads, px_stream **out);
 void px_stream_close(px_stream *s);
+/* Operations return nothing. What fails inside one (memory for scratch, a library) sticks to the
+ * stream, and its outputs are then undefined: ask once a step or batch. Hands the error over. */
+PX_CHECKED px_err *px_stream_ok(px_stream *s);
 
 /* --- linear layers --- */
 /* A weight [out, in], packed once for the backend. */
@@ -42,7 +45,8 @@ typedef enum {
     PX_PACK_BACKWARD = 2, /* px_op_linear_backward_input */
     PX_PACK_ROWS = 4      /* keeps plain rows: px_op_head needs them */
 } px_pack;
-/* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are copied). */
+/* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are
+ * copied). */
 PX_CHECKED px_err *px_weight_new(px_stream *s, px_mat source, px_type type, int pack,
                                  px_weight **out);
 /* Packs changed values anew (full fine-tuning). */
@@ -59,9 +63,9 @@ void px_op_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_we
 void px_op_linear_backward_weight(px_stream *s, float *dw, px_mat dy, px_mat x);
 
 /* --- low-rank adapters (Hu et al. 2021) --- */
-/* Dropout of the adapter's input: element (i, j) is kept, times 1/(1-p), or set to 0, as the 16-bit number
- * drawn for (seed, site, keys[i], j) is at least p·65536. The same draw in forward and backward, whatever
- * else is in the call. p = 0: no dropout. */
+/* Dropout of the adapter's input: element (i, j) is kept, times 1/(1-p), or set to 0, as the 16-bit
+ * number drawn for (seed, site, keys[i], j) is at least p·65536. The same draw in forward and
+ * backward, whatever else is in the call. p = 0: no dropout. */
 typedef struct {
     double p;
     uint64_t seed;        /* the run's seed mixed with the step */
@@ -69,8 +73,8 @@ typedef struct {
     const uint64_t *keys; /* [T] identity of each row */
 } px_dropout;
 
-/* u [T, R] f32 = drop(x) [T, in] · Aᵀ; a [R, in] f32: the A of every adapter that shares the input x,
- * one below the other (R = their ranks added). */
+/* u [T, R] f32 = drop(x) [T, in] · Aᵀ; a [R, in] f32: the A of every adapter that shares the input
+ * x, one below the other (R = their ranks added). */
 void px_op_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop);
 /* y [T, out] += scale · u[:, first : first + r] · Bᵀ; u has row length R, b [out, r] f32. */
 typedef struct {
@@ -88,8 +92,8 @@ void px_op_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *d
 /* --- embeddings and rows --- */
 /* y[i] = ids[i] >= 0 ? table[ids[i]] : soft[-1 - ids[i]]; soft [n_soft, d] f32. */
 void px_op_embed(px_stream *s, px_mat y, const int32_t *ids, px_mat table, const float *soft);
-/* dsoft[-1 - ids[i]] += dy[i] where ids[i] < 0; dtable [V, d] f32 (or NULL) += where ids[i] >= 0; in
- * order of i. */
+/* dsoft[-1 - ids[i]] += dy[i] where ids[i] < 0; dtable [V, d] f32 (or NULL) += where ids[i] >= 0;
+ * in order of i. */
 void px_op_embed_backward(px_stream *s, float *dsoft, float *dtable, const int32_t *ids, px_mat dy);
 /* y[i] = x[rows[i]]. */
 void px_op_gather(px_stream *s, px_mat y, px_mat x, const int32_t *rows);
@@ -97,27 +101,30 @@ void px_op_gather(px_stream *s, px_mat y, px_mat x, const int32_t *rows);
 void px_op_scatter(px_stream *s, px_mat dx, px_mat dy, const int32_t *rows);
 
 /* --- norm, position, gate --- */
-/* sum = x + delta (rounded to sum's type); y = w ∘ sum / rms, rms[t] = sqrt(mean_i sum[t,i]² + eps) f32
- * (Zhang & Sennrich 2019, (4)); y is rounded once, after w. delta.data NULL: sum is x and not written.
- * sum may alias x or delta. w [d] f32. rms [T] kept for backward. */
+/* sum = x + delta (rounded to sum's type); y = w ∘ sum / rms, rms[t] = sqrt(mean_i sum[t,i]² + eps)
+ * f32 (Zhang & Sennrich 2019, (4)); y is rounded once, after w. delta.data NULL: sum is x and not
+ * written. sum may alias x or delta. w [d] f32. rms [T] kept for backward. */
 void px_op_rms_norm(px_stream *s, px_mat y, px_mat sum, float *rms, px_mat x, px_mat delta,
                     const float *w, float eps);
-/* dx = dres + (norm's Jacobian)ᵀ · dy; dres.data NULL: none; dx may alias dres. dw [d] f32 += (or NULL). */
+/* dx = dres + (norm's Jacobian)ᵀ · dy; dres.data NULL: none; dx may alias dres. dw [d] f32 += (or
+ * NULL). */
 void px_op_rms_norm_backward(px_stream *s, px_mat dx, px_mat dres, float *dw, px_mat dy, px_mat x,
                              const float *rms, const float *w);
 /* Rotates in place each head's halves (x[i], x[i + hd/2]) by angle positions[t] · freq[i]; table
- * [n_positions, hd/2, 2] f32 (cos, sin); direction +1, or -1 for the backward. x [T, n_heads · hd]. */
+ * [n_positions, hd/2, 2] f32 (cos, sin); direction +1, or -1 for the backward. x [T, n_heads · hd].
+ */
 void px_op_rope(px_stream *s, px_mat x, const int32_t *positions, const float *table, int64_t hd,
                 int direction);
 /* y = silu(gate) ∘ up. */
 void px_op_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up);
 /* dgate, dup (may alias gate, up). */
-void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate, px_mat up);
+void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate,
+                           px_mat up);
 
 /* --- attention over trees --- */
-/* Rows [begin, end) form a chain; they see themselves causally and all rows of parent, its parent, … in
- * full. parent: index of an earlier segment, -1 for a root. Segments in row order, without gaps, depth
- * first, covering all T rows. A batch of plain sequences is one root segment each. */
+/* Rows [begin, end) form a chain; they see themselves causally and all rows of parent, its parent,
+ * … in full. parent: index of an earlier segment, -1 for a root. Segments in row order, without
+ * gaps, depth first, covering all T rows. A batch of plain sequences is one root segment each. */
 typedef struct {
     int32_t begin, end, parent;
 } px_segment;
@@ -127,12 +134,13 @@ typedef struct {
     int32_t n_heads, n_kv_heads, head_dim;
     float scale; /* of q·k, 1/sqrt(head_dim) as a rule */
 } px_attn;
-/* out [T, H·hd] = softmax(scale · q kᵀ over visible rows) v; lse [T, H] f32 = log Σ exp. Head h uses kv head
- * h / (H / Hkv). q [T, H·hd], k, v [T, Hkv·hd] (strides may be longer: views of one matrix). */
+/* out [T, H·hd] = softmax(scale · q kᵀ over visible rows) v; lse [T, H] f32 = log Σ exp. Head h
+ * uses kv head h / (H / Hkv). q [T, H·hd], k, v [T, Hkv·hd] (strides may be longer: views of one
+ * matrix). */
 void px_op_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
                      const px_attn *attn);
 typedef struct {
-    px_mat dq, dk, dv;            /* = */
+    px_mat dq, dk, dv; /* = */
     px_mat dout, out, q, k, v;
     const float *lse;
 } px_attn_back;
@@ -144,10 +152,11 @@ typedef struct {
     const int32_t *row, *id;
     int64_t n;
 } px_targets;
-/* logp[m] = logit(row, id) - lse(row), logits = h · Wᵀ in f32; lse [N] f32 by a running maximum over
- * vocabulary chunks, sums f32 or wider. ew [N, d] f32 (data NULL: not wanted): Σ_v softmax(v) · W[v], the
- * expected row of W, from the same pass (the running rescale of flash attention, Dao 2022), so that the
- * backward needs no logits again. w packed FORWARD | ROWS (BACKWARD too where ew is wanted). */
+/* logp[m] = logit(row, id) - lse(row), logits = h · Wᵀ in f32; lse [N] f32 by a running maximum
+ * over vocabulary chunks, sums f32 or wider. ew [N, d] f32 (data NULL: not wanted): Σ_v softmax(v)
+ * · W[v], the expected row of W, from the same pass (the running rescale of flash attention, Dao
+ * 2022), so that the backward needs no logits again. w packed FORWARD | ROWS (BACKWARD too where ew
+ * is wanted). */
 void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
                 px_targets targets);
 /* dh[n] = Σ_{m: row = n} g[m] · (W[id[m]] - ew[n]). */

@@ -1,0 +1,262 @@
+/* ops.c - checks the shapes and hands the call to the stream's backend. */
+#include "ops.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+
+px_err *px_stream_open(const char *name, int threads, px_stream **out) {
+    static const px_backend *const backends[] = {&px_backend_cpu, &px_backend_ref};
+    const px_backend *found = NULL;
+    for (size_t i = 0; i < PX_COUNT(backends); i++)
+        if (strcmp(name, backends[i]->name) == 0) found = backends[i];
+    if (!found)
+        PX_FAIL(PX_BAD_INPUT, "backend \"%s\" is unknown; this build has \"cpu\" and \"ref\"",
+                name);
+    if (threads < 1) PX_FAIL(PX_BAD_INPUT, "threads is %d; at least 1 is needed", threads);
+    px_stream *s = calloc(1, sizeof *s);
+    if (!s) PX_NO_MEMORY();
+    s->backend = found;
+    s->threads = threads;
+    px_err *err = found->open(s);
+    if (err) {
+        px_stream_close(s);
+        return px_err_add(err, __FILE__, __LINE__, "backend \"%s\"", name);
+    }
+    *out = s;
+    return NULL;
+}
+
+void px_stream_close(px_stream *s) {
+    if (!s) return;
+    s->backend->close(s);
+    px_err_free(s->err);
+    free(s->scratch);
+    free(s);
+}
+
+px_err *px_stream_ok(px_stream *s) {
+    px_err *err = s->err;
+    s->err = NULL;
+    return err;
+}
+
+void px_stream_fail(px_stream *s, px_err *err) {
+    if (s->err)
+        px_err_free(err);
+    else
+        s->err = err;
+}
+
+void *px_scratch(px_stream *s, size_t bytes) {
+    if (bytes <= s->scratch_bytes && s->scratch) return s->scratch;
+    free(s->scratch);
+    s->scratch_bytes = (bytes + 4096) / 4096 * 4096;
+    s->scratch = aligned_alloc(64, s->scratch_bytes);
+    if (s->scratch) return s->scratch;
+    s->scratch_bytes = 0;
+    px_stream_fail(s, px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
+                                 "out of memory: %zu bytes of scratch", bytes));
+    return NULL;
+}
+
+/* --- shapes --- */
+
+/* A wrong shape is our bug: it stops a debug build, and in a release build sticks as an error
+ * instead of writing past somebody's memory. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        assert(condition);                                                                         \
+        if (!(condition)) {                                                                        \
+            px_stream_fail(s, px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,                        \
+                                         "%s: wrong shapes: not %s", __func__, #condition));       \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
+
+static bool is_mat(px_mat m) {
+    return m.rows >= 0 && m.cols >= 0 && (m.stride >= m.cols || m.rows <= 1) &&
+           (m.type == PX_F32 || m.type == PX_BF16) && (m.data || m.rows == 0 || m.cols == 0);
+}
+static bool has_shape(px_mat m, int64_t rows, int64_t cols) {
+    return is_mat(m) && m.rows == rows && m.cols == cols;
+}
+static bool same_shape(px_mat a, px_mat b) { return is_mat(a) && has_shape(b, a.rows, a.cols); }
+
+/* --- linear layers --- */
+
+px_err *px_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_weight **out) {
+    assert(is_mat(source) && pack != 0);
+    return s->backend->weight_new(s, source, type, pack, out);
+}
+px_err *px_weight_update(px_stream *s, px_weight *w, px_mat source) {
+    assert(has_shape(source, w->out, w->in) && w->backend == s->backend);
+    return s->backend->weight_update(s, w, source);
+}
+void px_weight_free(px_weight *w) {
+    if (w) w->backend->weight_free(w);
+}
+int64_t px_weight_bytes(const px_weight *w) { return w->bytes; }
+
+void px_op_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
+    CHECK(has_shape(x, x.rows, w->in) && has_shape(y, x.rows, w->out) && x.type == w->type);
+    CHECK((w->pack & PX_PACK_FORWARD) && w->backend == s->backend);
+    s->backend->linear(s, y, x, w, add);
+}
+void px_op_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_weight *w, bool add) {
+    CHECK(has_shape(dy, dy.rows, w->out) && has_shape(dx, dy.rows, w->in) && dy.type == w->type);
+    CHECK((w->pack & PX_PACK_BACKWARD) && w->backend == s->backend);
+    s->backend->linear_backward_input(s, dx, dy, w, add);
+}
+void px_op_linear_backward_weight(px_stream *s, float *dw, px_mat dy, px_mat x) {
+    CHECK(is_mat(dy) && is_mat(x) && dy.rows == x.rows);
+    s->backend->linear_backward_weight(s, dw, dy, x);
+}
+
+/* --- low-rank adapters --- */
+
+void px_op_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop) {
+    CHECK(is_mat(x) && R >= 1 && drop.p >= 0 && drop.p < 1);
+    CHECK(drop.p == 0 || drop.keys || x.rows == 0);
+    s->backend->lora_down(s, u, x, a, R, drop);
+}
+static bool is_part(px_lora_part part) {
+    return part.first >= 0 && part.r >= 1 && part.first + part.r <= part.R;
+}
+void px_op_lora_up(px_stream *s, px_mat y, const float *u, const float *b, px_lora_part part) {
+    CHECK(is_mat(y) && is_part(part));
+    s->backend->lora_up(s, y, u, b, part);
+}
+void px_op_lora_up_backward(px_stream *s, float *du, float *db, px_mat dy, const float *u,
+                            const float *b, px_lora_part part) {
+    CHECK(is_mat(dy) && is_part(part));
+    s->backend->lora_up_backward(s, du, db, dy, u, b, part);
+}
+void px_op_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *du, px_mat x,
+                              const float *a, int64_t R, px_dropout drop) {
+    CHECK(is_mat(x) && (!dx.data || same_shape(dx, x)) && R >= 1 && drop.p >= 0 && drop.p < 1);
+    CHECK(drop.p == 0 || drop.keys || x.rows == 0);
+    s->backend->lora_down_backward(s, dx, da, du, x, a, R, drop);
+}
+
+/* --- embeddings and rows --- */
+
+void px_op_embed(px_stream *s, px_mat y, const int32_t *ids, px_mat table, const float *soft) {
+    CHECK(is_mat(y) && is_mat(table) && y.cols == table.cols);
+    s->backend->embed(s, y, ids, table, soft);
+}
+void px_op_embed_backward(px_stream *s, float *dsoft, float *dtable, const int32_t *ids,
+                          px_mat dy) {
+    CHECK(is_mat(dy));
+    s->backend->embed_backward(s, dsoft, dtable, ids, dy);
+}
+void px_op_gather(px_stream *s, px_mat y, px_mat x, const int32_t *rows) {
+    CHECK(is_mat(y) && is_mat(x) && y.cols == x.cols);
+    s->backend->gather(s, y, x, rows);
+}
+void px_op_scatter(px_stream *s, px_mat dx, px_mat dy, const int32_t *rows) {
+    CHECK(is_mat(dx) && is_mat(dy) && dx.cols == dy.cols);
+    s->backend->scatter(s, dx, dy, rows);
+}
+
+/* --- norm, position, gate --- */
+
+void px_op_rms_norm(px_stream *s, px_mat y, px_mat sum, float *rms, px_mat x, px_mat delta,
+                    const float *w, float eps) {
+    CHECK(same_shape(x, y) && (!delta.data || (same_shape(x, delta) && same_shape(x, sum))));
+    s->backend->rms_norm(s, y, sum, rms, x, delta, w, eps);
+}
+void px_op_rms_norm_backward(px_stream *s, px_mat dx, px_mat dres, float *dw, px_mat dy, px_mat x,
+                             const float *rms, const float *w) {
+    CHECK(same_shape(x, dx) && same_shape(x, dy) && (!dres.data || same_shape(x, dres)));
+    s->backend->rms_norm_backward(s, dx, dres, dw, dy, x, rms, w);
+}
+void px_op_rope(px_stream *s, px_mat x, const int32_t *positions, const float *table, int64_t hd,
+                int direction) {
+    CHECK(is_mat(x) && hd >= 2 && hd % 2 == 0 && x.cols % hd == 0);
+    CHECK(direction == 1 || direction == -1);
+    s->backend->rope(s, x, positions, table, hd, direction);
+}
+void px_op_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up) {
+    CHECK(same_shape(y, gate) && same_shape(y, up));
+    s->backend->swiglu(s, y, gate, up);
+}
+void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate,
+                           px_mat up) {
+    CHECK(same_shape(dy, gate) && same_shape(dy, up) && same_shape(dy, dgate));
+    CHECK(same_shape(dy, dup));
+    s->backend->swiglu_backward(s, dgate, dup, dy, gate, up);
+}
+
+/* --- attention, head --- */
+
+static bool are_segments(const px_attn *attn, int64_t n_rows) {
+    int64_t row = 0;
+    for (int32_t i = 0; i < attn->n_segments; i++) {
+        px_segment segment = attn->segments[i];
+        if (segment.begin != row || segment.end < segment.begin) return false;
+        if (segment.parent < -1 || segment.parent >= i) return false;
+        row = segment.end;
+    }
+    return row == n_rows;
+}
+static bool are_heads(const px_attn *attn, px_mat q, px_mat k, px_mat v) {
+    if (attn->n_kv_heads < 1 || attn->n_heads % attn->n_kv_heads || attn->head_dim < 1)
+        return false;
+    int64_t kv_cols = (int64_t)attn->n_kv_heads * attn->head_dim;
+    return has_shape(q, q.rows, (int64_t)attn->n_heads * attn->head_dim) &&
+           has_shape(k, q.rows, kv_cols) && has_shape(v, q.rows, kv_cols);
+}
+void px_op_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
+                     const px_attn *attn) {
+    CHECK(are_heads(attn, q, k, v) && same_shape(q, out) && are_segments(attn, q.rows));
+    s->backend->attention(s, out, lse, q, k, v, attn);
+}
+void px_op_attention_backward(px_stream *s, const px_attn_back *io, const px_attn *attn) {
+    CHECK(are_heads(attn, io->q, io->k, io->v) && are_heads(attn, io->dq, io->dk, io->dv));
+    CHECK(same_shape(io->q, io->out) && same_shape(io->q, io->dout));
+    CHECK(same_shape(io->q, io->dq) && are_segments(attn, io->q.rows));
+    s->backend->attention_backward(s, io, attn);
+}
+
+static bool are_targets(px_targets t, int64_t n_rows, const px_weight *w) {
+    for (int64_t m = 0; m < t.n; m++) {
+        if (t.row[m] < 0 || t.row[m] >= n_rows || (m > 0 && t.row[m] < t.row[m - 1])) return false;
+        if (t.id[m] < 0 || t.id[m] >= w->out) return false;
+    }
+    return true;
+}
+void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
+                px_targets targets) {
+    const int needed = PX_PACK_FORWARD | PX_PACK_ROWS | (ew.data ? PX_PACK_BACKWARD : 0);
+    CHECK(has_shape(h, h.rows, w->in) && h.type == w->type && are_targets(targets, h.rows, w));
+    CHECK((w->pack & needed) == needed && w->backend == s->backend);
+    CHECK(!ew.data || (same_shape(h, ew) && ew.type == PX_F32));
+    s->backend->head(s, logp, lse, ew, h, w, targets);
+}
+void px_op_head_backward(px_stream *s, px_mat dh, const float *g, px_mat ew, const px_weight *w,
+                         px_targets targets) {
+    CHECK(has_shape(dh, dh.rows, w->in) && same_shape(dh, ew) && ew.type == PX_F32);
+    CHECK((w->pack & PX_PACK_ROWS) && are_targets(targets, dh.rows, w));
+    s->backend->head_backward(s, dh, g, ew, w, targets);
+}
+void px_op_head_backward_weight(px_stream *s, float *dw, const float *g, const float *lse, px_mat h,
+                                const px_weight *w, px_targets targets) {
+    CHECK(has_shape(h, h.rows, w->in) && h.type == w->type && are_targets(targets, h.rows, w));
+    CHECK(w->pack & PX_PACK_FORWARD);
+    s->backend->head_backward_weight(s, dw, g, lse, h, w, targets);
+}
+
+/* --- optimiser --- */
+
+void px_op_adamw(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
+                 const px_adamw *adamw) {
+    CHECK(n >= 0 && adamw->step >= 1);
+    s->backend->adamw(s, p, m, v, g, n, adamw);
+}
+double px_op_sum_squares(px_stream *s, const float *g, int64_t n) {
+    assert(n >= 0);
+    return s->backend->sum_squares(s, g, n);
+}
