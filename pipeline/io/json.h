@@ -34,7 +34,7 @@ void px_json_print_pretty(const cJSON *item, px_str *out);
 
 /* --- JSON lines --- */
 typedef struct px_lines px_lines;
-/* Reads line by line (getline); a line may be at most 64 MiB. */
+/* Reads line by line; a line may be at most 64 MiB. */
 PX_CHECKED px_err *px_lines_open(const char *path, px_lines **out);
 /* The next line without its newline, borrowed until the next call; *text NULL at the end. Blank lines
  * are skipped. *line counts from 1. */
