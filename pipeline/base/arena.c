@@ -1,5 +1,5 @@
-/* arena.c - see arena.h. Blocks form a stack; `used` counts bytes over all blocks, padding included,
- * so that a mark is one number. */
+/* arena.c - see arena.h. Blocks form a stack; `used` counts bytes over all blocks, padding
+ * included, so that a mark is one number. */
 #include "arena.h"
 
 #include <stdint.h>

@@ -30,7 +30,8 @@ void px_arena_reset(px_arena *arena, size_t mark);
 /* The most bytes ever in use. */
 size_t px_arena_peak(const px_arena *arena);
 
-#define px_take(arena, type, ...) ((type *)px_arena_take(arena, PX_PRODUCT_(__VA_ARGS__), sizeof(type)))
+#define px_take(arena, type, ...)                                                                  \
+    ((type *)px_arena_take(arena, PX_PRODUCT_(__VA_ARGS__), sizeof(type)))
 #define px_take_raw(arena, type, ...)                                                              \
     ((type *)px_arena_take_raw(arena, PX_PRODUCT_(__VA_ARGS__), sizeof(type)))
 #define PX_PRODUCT_(...) PX_PRODUCT_N_(__VA_ARGS__, 1, 1, 1)

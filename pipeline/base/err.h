@@ -15,7 +15,8 @@ typedef struct px_err px_err;
 
 #define PX_CHECKED __attribute__((warn_unused_result))
 
-/* A new error, owned by the caller. Never fails: without memory it is a constant "out of memory". */
+/* A new error, owned by the caller. Never fails: without memory it is a constant "out of memory".
+ */
 PX_CHECKED px_err *px_err_new(px_kind kind, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Adds an outer link ("checkpoint, step 7") and returns the same error. */

@@ -53,8 +53,7 @@ static px_err *sync_path(const char *path, int flags) {
 
 px_err *px_file_publish(const char *path_temp, const char *path) {
     PX_PASS(sync_path(path_temp, O_RDONLY));
-    if (rename(path_temp, path))
-        PX_FAIL(PX_RUN_FAILED, "%s: rename: %s", path, strerror(errno));
+    if (rename(path_temp, path)) PX_FAIL(PX_RUN_FAILED, "%s: rename: %s", path, strerror(errno));
     char *copy = strdup(path);
     if (!copy) PX_NO_MEMORY();
     px_err *err = sync_path(dirname(copy), O_RDONLY | O_DIRECTORY);

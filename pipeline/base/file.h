@@ -21,13 +21,15 @@ typedef struct {
     char *path, *path_temp;
 } px_file_out;
 PX_CHECKED px_err *px_file_out_open(const char *path, px_file_out *out);
-/* Flush, fsync, rename, fsync the folder. On failure the temporary file is gone. Closes either way. */
+/* Flush, fsync, rename, fsync the folder. On failure the temporary file is gone. Closes either way.
+ */
 PX_CHECKED px_err *px_file_out_commit(px_file_out *out);
 /* Removes the temporary file; no-op after commit. */
 void px_file_out_drop(px_file_out *out);
 /* The temporary name used for `path` ("DIR/.NAME.tmp"), heap; for libraries that open files. */
 PX_CHECKED px_err *px_temp_name(const char *path, char **out);
-/* The last half of an atomic write, for a file that a library wrote: fsync, rename, fsync folder. */
+/* The last half of an atomic write, for a file that a library wrote: fsync, rename, fsync folder.
+ */
 PX_CHECKED px_err *px_file_publish(const char *path_temp, const char *path);
 
 /* Read-only mapping. {0} is closed; an empty file maps to size 0 and data NULL. */

@@ -37,9 +37,8 @@ void px_log(px_log_level level, const char *format, ...) {
     struct tm parts;
     localtime_r(&now, &parts);
     size_t n = strftime(line, sizeof line, "%H:%M:%S ", &parts);
-    int m = level == PX_LOG_INFO
-                ? 0
-                : snprintf(line + n, sizeof line - n, "%s: ", level_names[level]);
+    int m =
+        level == PX_LOG_INFO ? 0 : snprintf(line + n, sizeof line - n, "%s: ", level_names[level]);
     n += (size_t)m;
     if (setup.rank > 0) n += (size_t)snprintf(line + n, sizeof line - n, "rank %d: ", setup.rank);
     va_list args;

@@ -1,5 +1,5 @@
-/* log.h - messages to stderr: level, time, rank. Only rank 0 speaks below PX_LOG_ERROR unless asked.
- * Texts and ids of participants never go here. */
+/* log.h - messages to stderr: level, time, rank. Only rank 0 speaks below PX_LOG_ERROR unless
+ * asked. Texts and ids of participants never go here. */
 #ifndef PX_LOG_H
 #define PX_LOG_H
 
@@ -7,7 +7,8 @@
 
 typedef enum { PX_LOG_DEBUG, PX_LOG_INFO, PX_LOG_WARNING, PX_LOG_ERROR } px_log_level;
 
-/* Which rank this is, and the lowest level shown (PRISMX_LOG=debug|info|warning|error overrides). */
+/* Which rank this is, and the lowest level shown (PRISMX_LOG=debug|info|warning|error overrides).
+ */
 void px_log_setup(int rank, px_log_level lowest);
 bool px_log_shows(px_log_level level);
 void px_log(px_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

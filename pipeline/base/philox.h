@@ -8,16 +8,16 @@
 
 /* One purpose, one number; never reuse one. */
 typedef enum {
-    PX_RNG_ORDER = 1,    /* order of the units in an epoch: a = epoch */
-    PX_RNG_SPLIT = 2,    /* people and conversations into splits */
-    PX_RNG_LORA = 3,     /* initial A: a = tensor number, b = element / 4 */
-    PX_RNG_BANK = 4,     /* rows of the token table for the user bank and e_0 */
-    PX_RNG_WEIGHTS = 5,  /* user weights of `user.init = reference` */
-    PX_RNG_DROPOUT = 6,  /* LoRA dropout */
-    PX_RNG_SYNTH = 7,    /* synthetic PRISM */
-    PX_RNG_DERANGE = 8,  /* whose embedding "another person's" is */
+    PX_RNG_ORDER = 1,   /* order of the units in an epoch: a = epoch */
+    PX_RNG_SPLIT = 2,   /* people and conversations into splits */
+    PX_RNG_LORA = 3,    /* initial A: a = tensor number, b = element / 4 */
+    PX_RNG_BANK = 4,    /* rows of the token table for the user bank and e_0 */
+    PX_RNG_WEIGHTS = 5, /* user weights of `user.init = reference` */
+    PX_RNG_DROPOUT = 6, /* LoRA dropout */
+    PX_RNG_SYNTH = 7,   /* synthetic PRISM */
+    PX_RNG_DERANGE = 8, /* whose embedding "another person's" is */
     PX_RNG_BOOTSTRAP = 9,
-    PX_RNG_MODEL = 10,   /* random weights of `model init` */
+    PX_RNG_MODEL = 10, /* random weights of `model init` */
     PX_RNG_TEST = 99
 } px_rng_purpose;
 
@@ -33,8 +33,8 @@ typedef struct {
     px_rng_purpose purpose;
 } px_rng;
 
-/* Four words for (a, b): key = seed, counter = (purpose ^ high a, low a, low b, high b) so that every
- * (purpose < 2^16, a < 2^48, b < 2^64) is distinct. */
+/* Four words for (a, b): key = seed, counter = (purpose ^ high a, low a, low b, high b) so that
+ * every (purpose < 2^16, a < 2^48, b < 2^64) is distinct. */
 px_u32x4 px_rng_at(px_rng rng, uint64_t a, uint64_t b);
 /* [0, 1) with 53 bits. */
 double px_rng_uniform(px_rng rng, uint64_t a, uint64_t b);

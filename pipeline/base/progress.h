@@ -1,5 +1,5 @@
-/* progress.h - one line that says how far a long command is: redrawn in place on a terminal, a plain
- * line every PRISMX_PROGRESS_S seconds (default 15) in a log. Rank 0 alone shows it. */
+/* progress.h - one line that says how far a long command is: redrawn in place on a terminal, a
+ * plain line every PRISMX_PROGRESS_S seconds (default 15) in a log. Rank 0 alone shows it. */
 #ifndef PX_PROGRESS_H
 #define PX_PROGRESS_H
 

@@ -40,7 +40,8 @@ bool px_parse_i64(const char *text, int64_t *out);
 bool px_parse_f64(const char *text, double *out);
 /* Index of the nearest of n words by edit distance, or -1 when none is near. */
 int px_nearest(const char *word, const char *const *words, int n);
-/* Code point at s (at most n bytes); its length in *length; -1 for invalid UTF-8, with *length 1. */
+/* Code point at s (at most n bytes); its length in *length; -1 for invalid UTF-8, with *length 1.
+ */
 int32_t px_utf8_get(const char *s, size_t n, int *length);
 /* Writes 1 to 4 bytes and returns their number. */
 int px_utf8_put(int32_t code_point, char out[4]);

@@ -11,11 +11,11 @@
 #include "base.h"
 
 typedef struct {
-    int rank, size;             /* in the whole run */
-    int node_rank, node_size;   /* among the ranks of this machine */
-    bool mpi;                   /* MPI is up; else size is 1 and no MPI call is made */
-    MPI_Comm control;           /* MPI_COMM_NULL without MPI */
-    double timeout_s;           /* 0: none; see px_watch */
+    int rank, size;           /* in the whole run */
+    int node_rank, node_size; /* among the ranks of this machine */
+    bool mpi;                 /* MPI is up; else size is 1 and no MPI call is made */
+    MPI_Comm control;         /* MPI_COMM_NULL without MPI */
+    double timeout_s;         /* 0: none; see px_watch */
 } px_ranks;
 
 /* Collective. With `mpi`, MPI_Init_thread (funneled); MPI's own errors abort with the rank named.
@@ -27,7 +27,8 @@ void px_ranks_close_all(px_ranks *ranks);
 /* Collective. Each rank brings its result; all return NULL, or the lowest failing rank's error with
  * "rank N: " before it (not for PX_STOPPED). Takes ownership of `mine`. */
 PX_CHECKED px_err *px_agree_all(const px_ranks *ranks, px_err *mine);
-/* Not collective: for what cannot agree (a dead peer, a hang). Says phase and rank, ends every rank. */
+/* Not collective: for what cannot agree (a dead peer, a hang). Says phase and rank, ends every
+ * rank. */
 void px_abort_all(const px_ranks *ranks, const char *phase) __attribute__((noreturn));
 /* Fault injection for tests: PX_FAULT="phase:rank" makes this rank fail in that phase, once. */
 PX_CHECKED px_err *px_fault(const px_ranks *ranks, const char *phase);
@@ -46,13 +47,15 @@ void px_bcast_all(const px_ranks *ranks, void *data, size_t size, int root);
 PX_CHECKED px_err *px_gather_bytes_all(const px_ranks *ranks, const void *mine, size_t size,
                                        px_bytes *all, int64_t *sizes);
 
-/* Items by longest-first: owner[i] for n items of the given costs over `size` ranks. Pure function. */
+/* Items by longest-first: owner[i] for n items of the given costs over `size` ranks. Pure function.
+ */
 PX_CHECKED px_err *px_assign_longest_first(const int64_t *costs, int n, int size, int *owner);
 
 /* --- exact sums of gradients (docs/ARCHITECTURE.md, "The same bits") ---
  * A value is added as a whole number of 2^-72: high limb in units of 2^-24, low limb in units of
- * 2^-72, both int64. Integer sums are associative: any order, any ranks, the same bits. Values below
- * 2^-48 are rounded to that grid (6 parts in 10^22 absolute); |g| ≥ 2^26, NaN and Inf are refused. */
+ * 2^-72, both int64. Integer sums are associative: any order, any ranks, the same bits. Values
+ * below 2^-48 are rounded to that grid (6 parts in 10^22 absolute); |g| ≥ 2^26, NaN and Inf are
+ * refused. */
 typedef struct {
     int64_t *high, *low; /* [n] each, owner: the caller of px_exact_new */
     size_t n;

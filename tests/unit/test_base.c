@@ -134,8 +134,8 @@ static void strings_quote_and_print_numbers(void **state) {
 static void utf8_is_checked(void **state) {
     (void)state;
     assert_int_equal(px_utf8_check("h\xc3\xa9\xf0\x9f\x98\x80", 7), -1);
-    assert_int_equal(px_utf8_check("a\xc0\x80", 3), 1);     /* overlong */
-    assert_int_equal(px_utf8_check("\xed\xa0\x80", 3), 0);  /* surrogate */
+    assert_int_equal(px_utf8_check("a\xc0\x80", 3), 1);      /* overlong */
+    assert_int_equal(px_utf8_check("\xed\xa0\x80", 3), 0);   /* surrogate */
     assert_int_equal(px_utf8_check("ab\xf0\x9f\x98", 5), 2); /* cut */
     assert_int_equal(px_utf8_check("\xf4\x90\x80\x80", 4), 0);
     char out[4];

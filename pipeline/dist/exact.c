@@ -1,0 +1,89 @@
+/* exact.c - sums of f32 values that do not depend on order. Invariants:
+ * 1. value = high · 2^-24 + low · 2^-72, both limbs int64, low of one addend in [0, 2^48].
+ * 2. |g| < 2^26, so |high| of one addend < 2^50: 2^12 addends before a limb could overflow 2^62;
+ * the low limb's carries are moved up every 2^12 additions, and once more before ranks are summed.
+ * 3. An addend is rounded to the 2^-72 grid by itself, before it meets any other: what it adds is a
+ * function of its value alone. */
+#include "dist_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define MOST_ADDED 4096
+#define LOW_BITS 48
+
+px_err *px_exact_new(size_t n, px_exact *out) {
+    *out = (px_exact){.n = n};
+    out->high = calloc(n ? n : 1, sizeof *out->high);
+    out->low = calloc(n ? n : 1, sizeof *out->low);
+    if (out->high && out->low) return NULL;
+    px_exact_free(out);
+    PX_FAIL(PX_RUN_FAILED, "out of memory: %zu exact sums of 16 bytes", n);
+}
+
+void px_exact_free(px_exact *exact) {
+    free(exact->high);
+    free(exact->low);
+    *exact = (px_exact){0};
+}
+
+void px_exact_clear(px_exact *exact) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < exact->n; i++) exact->high[i] = exact->low[i] = 0;
+    exact->n_added = 0;
+}
+
+static void carry(px_exact *exact) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < exact->n; i++) {
+        int64_t up = exact->low[i] >> LOW_BITS; /* floor: low may be any sign in principle */
+        exact->high[i] += up;
+        exact->low[i] -= up * ((int64_t)1 << LOW_BITS);
+    }
+    exact->n_added = 1;
+}
+
+bool px_exact_add(px_exact *exact, const float *g, size_t *where) {
+    if (exact->n_added >= MOST_ADDED) carry(exact);
+    exact->n_added++;
+    size_t bad = SIZE_MAX;
+#pragma omp parallel for schedule(static)
+    for (size_t block = 0; block < (exact->n + 1023) / 1024; block++) {
+        size_t end = PX_MIN((block + 1) * 1024, exact->n);
+        int ok = 1;
+        for (size_t i = block * 1024; i < end; i++) {
+            double scaled = (double)g[i] * 0x1p24;
+            int fine = fabs(scaled) < 0x1p50; /* false for NaN */
+            ok &= fine;
+            scaled = fine ? scaled : 0;
+            double whole = floor(scaled);
+            exact->high[i] += (int64_t)whole;
+            exact->low[i] += (int64_t)rint((scaled - whole) * 0x1p48);
+        }
+        if (!ok)
+            for (size_t i = block * 1024; i < end; i++)
+                if (!(fabs((double)g[i]) < 0x1p26)) {
+#pragma omp critical(px_exact_bad)
+                    bad = PX_MIN(bad, i);
+                    break;
+                }
+    }
+    *where = bad;
+    return bad == SIZE_MAX;
+}
+
+void px_exact_sum_all(const px_ranks *ranks, px_exact *exact) {
+    carry(exact);
+    px_sum_i64_all(ranks, exact->high, exact->n);
+    px_sum_i64_all(ranks, exact->low, exact->n);
+}
+
+void px_exact_get(const px_exact *exact, float *g) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < exact->n; i++) {
+        __int128 sum = ((__int128)exact->high[i] << LOW_BITS) + exact->low[i];
+        /* One rounding: __int128 to float rounds to nearest even, the scale is a power of two. A
+         * sum below f32's normal range would round twice; 2^-72 is far above it. */
+        g[i] = (float)sum * 0x1p-72f;
+    }
+}
