@@ -1,1 +1,5 @@
 px_test(test_json SOURCES test_json.c USES px_base px_io)
+px_test(test_h5 SOURCES test_h5.c USES px_base px_io)
+px_test(test_h5_mpi SOURCES test_h5_mpi.c USES px_base px_io)
+px_test_mpi(test_h5_mpi 2)
+px_test_mpi(test_h5_mpi 3)
