@@ -1,21 +1,16 @@
 /* cpu.c - the table of the CPU backend. */
+#include "cpu.h"
 #include "ref/ref.h"
-
-static px_err *open_nothing(px_stream *s) {
-    (void)s;
-    return NULL;
-}
-static void close_nothing(px_stream *s) { (void)s; }
 
 const px_backend px_backend_cpu = {
     .name = "cpu",
-    .open = open_nothing,
-    .close = close_nothing,
-    .weight_new = px_ref_weight_new,
-    .weight_update = px_ref_weight_update,
-    .weight_free = px_ref_weight_free,
-    .linear = px_ref_linear,
-    .linear_backward_input = px_ref_linear_backward_input,
+    .open = cpu_open,
+    .close = cpu_close,
+    .weight_new = cpu_weight_new,
+    .weight_update = cpu_weight_update,
+    .weight_free = cpu_weight_free,
+    .linear = cpu_linear,
+    .linear_backward_input = cpu_linear_backward_input,
     .linear_backward_weight = px_ref_linear_backward_weight,
     .lora_down = px_ref_lora_down,
     .lora_up = px_ref_lora_up,
@@ -32,9 +27,9 @@ const px_backend px_backend_cpu = {
     .swiglu_backward = px_ref_swiglu_backward,
     .attention = px_ref_attention,
     .attention_backward = px_ref_attention_backward,
-    .head = px_ref_head,
-    .head_backward = px_ref_head_backward,
-    .head_backward_weight = px_ref_head_backward_weight,
+    .head = cpu_head,
+    .head_backward = cpu_head_backward,
+    .head_backward_weight = cpu_head_backward_weight,
     .adamw = px_ref_adamw,
     .sum_squares = px_ref_sum_squares,
 };
