@@ -37,23 +37,36 @@ typedef struct {
 void px_err_pack(const px_err *err, px_err_wire *wire);
 PX_CHECKED px_err *px_err_unpack(const px_err_wire *wire, int rank);
 
-#define PX_FAIL(kind, ...) return px_err_new(kind, __FILE__, __LINE__, __VA_ARGS__)
+/* Tells compiler and analyzer what they cannot see: px_err_new and px_err_add never give NULL. */
+#define PX_ERR_KNOWN_(err)                                                                         \
+    if (!(err)) __builtin_unreachable()
+
+#define PX_FAIL(kind, ...)                                                                         \
+    do {                                                                                           \
+        px_err *e_ = px_err_new(kind, __FILE__, __LINE__, __VA_ARGS__);                            \
+        PX_ERR_KNOWN_(e_);                                                                         \
+        return e_;                                                                                 \
+    } while (0)
 #define PX_FAIL_TO(label, kind, ...)                                                               \
     do {                                                                                           \
         err = px_err_new(kind, __FILE__, __LINE__, __VA_ARGS__);                                   \
+        PX_ERR_KNOWN_(err);                                                                        \
         goto label;                                                                                \
     } while (0)
 #define PX_TRY(call, ...)                                                                          \
     do {                                                                                           \
         px_err *e_ = (call);                                                                       \
-        if (e_) return px_err_add(e_, __FILE__, __LINE__, __VA_ARGS__);                            \
+        if (!e_) break;                                                                            \
+        e_ = px_err_add(e_, __FILE__, __LINE__, __VA_ARGS__);                                      \
+        PX_ERR_KNOWN_(e_);                                                                         \
+        return e_;                                                                                 \
     } while (0)
 #define PX_TRY_TO(label, call, ...)                                                                \
     do {                                                                                           \
-        if ((err = (call))) {                                                                      \
-            err = px_err_add(err, __FILE__, __LINE__, __VA_ARGS__);                                \
-            goto label;                                                                            \
-        }                                                                                          \
+        if (!(err = (call))) break;                                                                \
+        err = px_err_add(err, __FILE__, __LINE__, __VA_ARGS__);                                    \
+        PX_ERR_KNOWN_(err);                                                                        \
+        goto label;                                                                                \
     } while (0)
 /* The same without a further link, where the callee's text says it all. */
 #define PX_PASS(call)                                                                              \
