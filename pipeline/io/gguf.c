@@ -25,26 +25,26 @@ typedef struct {
 /* The format's tensor types: number, name, block. Removed numbers have no row. */
 static const struct {
     uint32_t number;
-    const char *name;
     px_tensor_type type;
+    const char *name;
     px_block block;
 } tensor_types[] = {
-    {0, "F32", PX_T_F32, {1, 4}},           {1, "F16", PX_T_F16, {1, 2}},
-    {2, "Q4_0", PX_T_Q4_0, {32, 18}},       {3, "Q4_1", PX_T_Q4_1, {32, 20}},
-    {6, "Q5_0", PX_T_Q5_0, {32, 22}},       {7, "Q5_1", PX_T_Q5_1, {32, 24}},
-    {8, "Q8_0", PX_T_Q8_0, {32, 34}},       {9, "Q8_1", PX_T_OTHER, {32, 36}},
-    {10, "Q2_K", PX_T_OTHER, {256, 84}},    {11, "Q3_K", PX_T_OTHER, {256, 110}},
-    {12, "Q4_K", PX_T_Q4_K, {256, 144}},    {13, "Q5_K", PX_T_Q5_K, {256, 176}},
-    {14, "Q6_K", PX_T_Q6_K, {256, 210}},    {15, "Q8_K", PX_T_OTHER, {256, 292}},
-    {16, "IQ2_XXS", PX_T_OTHER, {256, 66}}, {17, "IQ2_XS", PX_T_OTHER, {256, 74}},
-    {18, "IQ3_XXS", PX_T_OTHER, {256, 98}}, {19, "IQ1_S", PX_T_OTHER, {256, 50}},
-    {20, "IQ4_NL", PX_T_OTHER, {32, 18}},   {21, "IQ3_S", PX_T_OTHER, {256, 110}},
-    {22, "IQ2_S", PX_T_OTHER, {256, 82}},   {23, "IQ4_XS", PX_T_OTHER, {256, 136}},
-    {24, "I8", PX_T_OTHER, {1, 1}},         {25, "I16", PX_T_OTHER, {1, 2}},
-    {26, "I32", PX_T_OTHER, {1, 4}},        {27, "I64", PX_T_OTHER, {1, 8}},
-    {28, "F64", PX_T_OTHER, {1, 8}},        {29, "IQ1_M", PX_T_OTHER, {256, 56}},
-    {30, "BF16", PX_T_BF16, {1, 2}},        {34, "TQ1_0", PX_T_OTHER, {256, 54}},
-    {35, "TQ2_0", PX_T_OTHER, {256, 66}},   {39, "MXFP4", PX_T_OTHER, {32, 17}},
+    {0, PX_T_F32, "F32", {1, 4}},           {1, PX_T_F16, "F16", {1, 2}},
+    {2, PX_T_Q4_0, "Q4_0", {32, 18}},       {3, PX_T_Q4_1, "Q4_1", {32, 20}},
+    {6, PX_T_Q5_0, "Q5_0", {32, 22}},       {7, PX_T_Q5_1, "Q5_1", {32, 24}},
+    {8, PX_T_Q8_0, "Q8_0", {32, 34}},       {9, PX_T_OTHER, "Q8_1", {32, 36}},
+    {10, PX_T_OTHER, "Q2_K", {256, 84}},    {11, PX_T_OTHER, "Q3_K", {256, 110}},
+    {12, PX_T_Q4_K, "Q4_K", {256, 144}},    {13, PX_T_Q5_K, "Q5_K", {256, 176}},
+    {14, PX_T_Q6_K, "Q6_K", {256, 210}},    {15, PX_T_OTHER, "Q8_K", {256, 292}},
+    {16, PX_T_OTHER, "IQ2_XXS", {256, 66}}, {17, PX_T_OTHER, "IQ2_XS", {256, 74}},
+    {18, PX_T_OTHER, "IQ3_XXS", {256, 98}}, {19, PX_T_OTHER, "IQ1_S", {256, 50}},
+    {20, PX_T_OTHER, "IQ4_NL", {32, 18}},   {21, PX_T_OTHER, "IQ3_S", {256, 110}},
+    {22, PX_T_OTHER, "IQ2_S", {256, 82}},   {23, PX_T_OTHER, "IQ4_XS", {256, 136}},
+    {24, PX_T_OTHER, "I8", {1, 1}},         {25, PX_T_OTHER, "I16", {1, 2}},
+    {26, PX_T_OTHER, "I32", {1, 4}},        {27, PX_T_OTHER, "I64", {1, 8}},
+    {28, PX_T_OTHER, "F64", {1, 8}},        {29, PX_T_OTHER, "IQ1_M", {256, 56}},
+    {30, PX_T_BF16, "BF16", {1, 2}},        {34, PX_T_OTHER, "TQ1_0", {256, 54}},
+    {35, PX_T_OTHER, "TQ2_0", {256, 66}},   {39, PX_T_OTHER, "MXFP4", {32, 17}},
 };
 
 /* The next n bytes. */

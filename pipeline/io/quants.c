@@ -111,11 +111,11 @@ static inline void q6_k(const unsigned char *restrict block, float *restrict y) 
     const unsigned char *low = block, *high = block + 128;
     const signed char *scale = (const signed char *)(block + 192);
     const float d = half_at(block + 208);
-    for (int h = 0; h < 2; h++, low += 64, high += 32, scale += 8) {
-        for (int row = 0; row < 4; row++, y += 32) {
-            const unsigned char *nibbles = low + (row & 1) * 32;
+    for (int h = 0; h < 2; h++, low += 64, high += 32) {
+        for (int row = 0; row < 4; row++, y += 32, scale += 2) {
+            const unsigned char *nibbles = low + ((row & 1) ? 32 : 0);
             const int shift = row >> 1 << 2;
-            const float s[2] = {d * (float)scale[2 * row], d * (float)scale[2 * row + 1]};
+            const float s[2] = {d * (float)scale[0], d * (float)scale[1]};
             for (int i = 0; i < 32; i++) {
                 int q = ((nibbles[i] >> shift) & 15) | (((high[i] >> (2 * row)) & 3) << 4);
                 y[i] = s[i >> 4] * (float)(q - 32);

@@ -156,7 +156,8 @@ static px_err *tiles_check(const px_safetensors *file, int first, const unsigned
                            size_t size) {
     px_err *err = NULL;
     const px_tensor **order = NULL;
-    PX_PASS(px_tensors_by_place(file->tensors + first, file->n - first, &order));
+    const px_tensor *tensors = file->tensors ? file->tensors + first : NULL;
+    PX_PASS(px_tensors_by_place(tensors, file->n - first, &order));
     size_t at = 0;
     for (int i = 0; i < file->n - first; i++) {
         size_t begin = (size_t)(order[i]->data - data);
