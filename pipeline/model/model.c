@@ -1,0 +1,207 @@
+/* model.c - see model.h: reads a source's weights and packs them for the kernels. q, k and v are
+ * one matrix, gate and up another: fewer and larger products. Each tensor's pages in the file are
+ * let go of once it is packed, so that the file is never resident as a whole. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+enum { ROPE_POSITIONS = 4096 }; /* computed at once; more when a slot asks for them */
+
+/* Linear layers first … last, one below the other, packed as one weight. */
+typedef struct {
+    px_model *model;
+    px_source *source;
+    char *buffer; /* room for the largest such matrix */
+} packer;
+
+static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight **out) {
+    const px_model *model = p->model;
+    const px_shape *shape = &model->shape;
+    const int64_t in = px_linear_in(shape, first);
+    int64_t rows = 0;
+    for (int i = first; i <= last; i++) {
+        const px_base_tensor t = px_base_at(shape, px_base_linear(layer, i));
+        PX_PASS(px_source_rows(p->source, t.name, 0, t.dims[0], model->type,
+                               p->buffer + (size_t)(rows * in) * px_type_size(model->type)));
+        px_source_forget(p->source, t.name);
+        rows += t.dims[0];
+    }
+    const int pack = PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
+    return px_weight_new(model->s, px_mat_of(p->buffer, model->type, rows, in), model->type, pack,
+                         out);
+}
+
+static px_err *norm_read(packer *p, const char *name, float **out) {
+    const int64_t d = p->model->shape.d;
+    *out = px_take_raw(p->model->arena, float, d);
+    PX_PASS(px_arena_ok(p->model->arena));
+    return px_source_rows(p->source, name, 0, d, PX_F32, *out);
+}
+
+static px_err *layer_read(packer *p, int64_t layer) {
+    px_layer *l = &p->model->layers[layer];
+    const px_shape *shape = &p->model->shape;
+    PX_PASS(pack_one(p, layer, PX_Q, PX_V, &l->qkv));
+    PX_PASS(pack_one(p, layer, PX_O, PX_O, &l->o));
+    PX_PASS(pack_one(p, layer, PX_GATE, PX_UP, &l->gate_up));
+    PX_PASS(pack_one(p, layer, PX_DOWN, PX_DOWN, &l->down));
+    const px_base_tensor first = px_base_at(shape, px_base_norm(layer, 0));
+    const px_base_tensor second = px_base_at(shape, px_base_norm(layer, 1));
+    PX_PASS(norm_read(p, first.name, &l->norm1));
+    return norm_read(p, second.name, &l->norm2);
+}
+
+static int head_pack(const px_model *model) {
+    return PX_PACK_FORWARD | PX_PACK_ROWS | (model->train ? PX_PACK_BACKWARD : 0);
+}
+
+/* The token table keeps its plain rows; a head of its own goes through a buffer. */
+static px_err *ends_read(packer *p) {
+    px_model *model = p->model;
+    const px_shape *shape = &model->shape;
+    px_err *err = NULL;
+    char *rows = NULL;
+    const size_t bytes = (size_t)(shape->vocab * shape->d) * px_type_size(model->type);
+    char *table = px_arena_take_raw(model->arena, bytes, 1);
+    PX_PASS(px_arena_ok(model->arena));
+    model->table = px_mat_of(table, model->type, shape->vocab, shape->d);
+    PX_PASS(px_source_rows(p->source, "model.embed_tokens.weight", 0, shape->vocab, model->type,
+                           table));
+    px_source_forget(p->source, "model.embed_tokens.weight");
+    PX_PASS(norm_read(p, "model.norm.weight", &model->norm));
+    px_mat head = model->table;
+    if (!shape->tied) {
+        head.data = rows = malloc(bytes);
+        if (!rows) PX_NO_MEMORY();
+        PX_PASS_TO(done,
+                   px_source_rows(p->source, "lm_head.weight", 0, shape->vocab, model->type, rows));
+        px_source_forget(p->source, "lm_head.weight");
+    }
+    err = px_weight_new(model->s, head, model->type, head_pack(model), &model->head);
+done:
+    free(rows);
+    return err;
+}
+
+static px_err *weights_read(px_model *model, px_source *source) {
+    const px_shape *shape = &model->shape;
+    const int64_t qkv = model->width_qkv * shape->d, o = model->width_q * shape->d;
+    const int64_t room = PX_MAX(PX_MAX(qkv, o), 2 * shape->ffn * shape->d);
+    packer p = {model, source, malloc((size_t)room * px_type_size(model->type))};
+    px_err *err = NULL;
+    if (!p.buffer) PX_NO_MEMORY();
+    for (int64_t layer = 0; layer < shape->n_layers; layer++)
+        PX_PASS_TO(done, layer_read(&p, layer));
+    err = ends_read(&p);
+done:
+    free(p.buffer);
+    return err;
+}
+
+px_err *px_model_positions(px_model *model, int64_t n) {
+    const int64_t half = model->shape.head_dim / 2;
+    if (n <= model->n_positions) return NULL;
+    n = PX_MAX(n, 2 * model->n_positions);
+    float *grown = realloc(model->rope, (size_t)(2 * n * half) * sizeof *grown);
+    if (!grown) PX_NO_MEMORY();
+    model->rope = grown;
+    px_rope_table(model->freq, half, model->n_positions, n - model->n_positions, grown);
+    model->n_positions = n;
+    return NULL;
+}
+
+static px_err *model_fill(px_model *model, px_source *source, const px_config *config) {
+    const px_shape *shape = &model->shape;
+    model->width_q = shape->n_heads * shape->head_dim;
+    model->width_kv = shape->n_kv_heads * shape->head_dim;
+    model->width_qkv = model->width_q + 2 * model->width_kv;
+    model->full = config->full_finetune;
+    model->dropout = config->lora_dropout;
+    model->base = px_base_layout_of(shape);
+    model->lora = px_lora_layout_of(config, shape, model->full ? model->base.n : 0);
+    model->layers = px_take(model->arena, px_layer, shape->n_layers);
+    model->freq = px_take(model->arena, float, shape->head_dim / 2);
+    PX_PASS(px_arena_ok(model->arena));
+    px_rope_frequencies(shape, source->rope_factors, model->freq);
+    PX_PASS(px_model_positions(model, PX_MIN(shape->max_positions, ROPE_POSITIONS)));
+    return weights_read(model, source);
+}
+
+px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, int use,
+                     px_model **out) {
+    px_model *model = calloc(1, sizeof *model);
+    if (!model) PX_NO_MEMORY();
+    model->s = s;
+    model->shape = source->shape;
+    model->type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
+    model->train = (use & PX_MODEL_TRAIN) != 0;
+    px_err *err = px_arena_new(1 << 16, &model->arena);
+    if (!err) err = model_fill(model, source, config);
+    if (err) {
+        px_model_free(model);
+        return px_err_add(err, __FILE__, __LINE__, "model %s", source->path);
+    }
+    *out = model;
+    return NULL;
+}
+
+void px_model_free(px_model *model) {
+    if (!model) return;
+    for (int64_t i = 0; model->layers && i < model->shape.n_layers; i++) {
+        px_layer *l = &model->layers[i];
+        px_weight_free(l->qkv);
+        px_weight_free(l->o);
+        px_weight_free(l->gate_up);
+        px_weight_free(l->down);
+    }
+    px_weight_free(model->head);
+    free(model->rope);
+    px_arena_free(model->arena);
+    free(model);
+}
+
+const px_shape *px_model_shape(const px_model *model) { return &model->shape; }
+
+/* --- full fine-tuning --- */
+
+static px_err *repack(px_model *model, px_weight *w, const float *values, int64_t rows,
+                      int64_t cols) {
+    float *source = (float *)(uintptr_t)values; /* px_mat has no const; it is read only */
+    return px_weight_update(model->s, w, px_mat_of(source, PX_F32, rows, cols));
+}
+
+static void table_update(px_model *model, const float *values) {
+    const int64_t n = model->shape.vocab * model->shape.d;
+    if (model->type == PX_F32) {
+        memcpy(model->table.data, values, (size_t)n * sizeof *values);
+        return;
+    }
+    uint16_t *table = model->table.data;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) table[i] = px_bf16_from(values[i]);
+}
+
+px_err *px_model_update(px_model *model, const px_params *params) {
+    const px_shape *shape = &model->shape;
+    const float *v = params->values;
+    const size_t norm_bytes = (size_t)shape->d * sizeof *v;
+    if (!model->full) return NULL;
+    if (params->n < model->base.n)
+        PX_FAIL(PX_RUN_FAILED, "%zu parameters; the base model has %zu", params->n, model->base.n);
+    for (int64_t i = 0; i < shape->n_layers; i++) {
+        px_layer *l = &model->layers[i];
+        const px_base_layer at = model->base.layer;
+        const float *w = v + (size_t)i * model->base.layer_floats;
+        memcpy(l->norm1, w + at.norm1, norm_bytes);
+        memcpy(l->norm2, w + at.norm2, norm_bytes);
+        PX_PASS(repack(model, l->qkv, w + at.q, model->width_qkv, shape->d));
+        PX_PASS(repack(model, l->o, w + at.o, shape->d, model->width_q));
+        PX_PASS(repack(model, l->gate_up, w + at.gate, 2 * shape->ffn, shape->d));
+        PX_PASS(repack(model, l->down, w + at.down, shape->d, shape->ffn));
+    }
+    memcpy(model->norm, v + model->base.norm, norm_bytes);
+    table_update(model, v + model->base.table);
+    return repack(model, model->head, v + (shape->tied ? model->base.table : model->base.head),
+                  shape->vocab, shape->d);
+}

@@ -1,0 +1,170 @@
+/* model_internal.h - what the files of this module share. */
+#ifndef PX_MODEL_INTERNAL_H
+#define PX_MODEL_INTERNAL_H
+
+#include "model.h"
+
+/* --- base_tensors.c: the tensors of a Llama model, in one fixed order --- */
+typedef struct {
+    char name[80]; /* Hugging Face's */
+    int rank;
+    int64_t dims[2]; /* [out, in] of a matrix, [d] of a norm's weight */
+    int64_t layer;   /* -1: of the whole model */
+    int linear;      /* px_linear, or -1 */
+} px_base_tensor;
+/* "q_proj" … "down_proj". */
+extern const char *const px_linear_names[PX_N_LINEAR];
+/* "self_attn" or "mlp": what holds the linear layer. */
+const char *px_linear_block(int linear);
+/* Order: token table; each layer's input norm, q, k, v, o, second norm, gate, up, down; last norm;
+ * head. */
+int px_base_count(const px_shape *shape);
+px_base_tensor px_base_at(const px_shape *shape, int i);
+/* Index of a layer's linear layer, and of its first (0) or second (1) norm. */
+int px_base_linear(int64_t layer, int linear);
+int px_base_norm(int64_t layer, int which);
+/* The same tensor's name in a GGUF file. */
+void px_base_gguf_name(const px_base_tensor *tensor, char out[80]);
+/* Outputs and inputs of a linear layer. */
+int64_t px_linear_out(const px_shape *shape, int linear);
+int64_t px_linear_in(const px_shape *shape, int linear);
+/* Offsets in floats of the tensors in a flat vector that holds them in this order. */
+typedef struct {
+    size_t norm1, q, o, norm2, gate, down; /* k and v follow q, up follows gate */
+} px_base_layer;
+typedef struct {
+    size_t table, norm, head, n, layer_first, layer_floats;
+    px_base_layer layer; /* of layer 0; later ones are layer_floats further each */
+} px_base_layout;
+px_base_layout px_base_layout_of(const px_shape *shape);
+
+/* --- source.c --- */
+struct px_source {
+    char *path;
+    px_safetensors *folder; /* one of the two */
+    px_gguf *gguf;
+    cJSON *config; /* config.json, NULL for a GGUF file */
+    px_shape shape;
+    float *rope_factors; /* [head_dim / 2] of a GGUF file, or NULL */
+    px_base_tensor *base;
+    const px_tensor **tensors; /* [n_base] */
+    int n_base;
+    px_map names; /* Hugging Face name -> index into base */
+};
+/* Pages of the tensor's file are let go of, so that resident memory does not hold the file. */
+void px_source_forget(px_source *source, const char *name);
+/* source_config.c: shape from config.json. */
+px_err *px_config_json_shape(const cJSON *config, const char *where, px_shape *shape);
+/* source_gguf.c: shape from metadata and tensors; *factors heap or NULL. */
+px_err *px_gguf_shape(const px_gguf *file, px_shape *shape, float **factors);
+/* What both must fulfil. */
+px_err *px_shape_check(const px_shape *shape, const char *where);
+
+/* --- rope.c --- */
+/* freq [head_dim / 2], in f32 step by step as transformers computes them; factors may be NULL. */
+void px_rope_frequencies(const px_shape *shape, const float *factors, float *freq);
+/* Rows [first, first + n) of the table of ops.h, (cos, sin). */
+void px_rope_table(const float *freq, int64_t half, int64_t first, int64_t n, float *table);
+
+/* --- params.c: where adapters lie in the flat vector --- */
+/* Adapters of one layer that share an input: the A's one below the other, R rows in all. */
+typedef struct {
+    int n, linear[3];
+    int64_t R, in, first[3]; /* first row of each in the stack */
+    size_t a, b[3];          /* offsets for layer 0 */
+} px_lora_group;
+enum { PX_GROUP_QKV, PX_GROUP_O, PX_GROUP_GATE_UP, PX_GROUP_DOWN, PX_N_GROUPS };
+typedef struct {
+    int64_t r;   /* 0: no adapters */
+    float scale; /* alpha / r */
+    px_lora_group groups[PX_N_GROUPS];
+    size_t first, layer_floats, n; /* where they start, floats a layer, floats in all */
+} px_lora_layout;
+/* The adapters that config asks for, `first` floats into the vector. */
+px_lora_layout px_lora_layout_of(const px_config *config, const px_shape *shape, size_t first);
+bool px_target_on(const px_config *config, int linear);
+
+/* --- model.c --- */
+typedef struct {
+    px_weight *qkv, *o, *gate_up,
+        *down;            /* q, k, v (gate, up) are one matrix, one below the other */
+    float *norm1, *norm2; /* [d] */
+} px_layer;
+struct px_model {
+    px_stream *s;
+    px_shape shape;
+    px_type type; /* of weights and activations */
+    bool train, full;
+    double dropout;
+    int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
+    px_layer *layers;
+    px_weight *head;
+    px_mat table; /* [vocab, d], as `type` */
+    float *norm;  /* [d] */
+    float *freq;
+    float *rope; /* [n_positions, head_dim / 2, 2], heap */
+    int64_t n_positions;
+    px_lora_layout lora;
+    px_base_layout base; /* full fine-tuning */
+    px_arena *arena;
+};
+
+/* The rope table covers positions 0 … n-1 at least. */
+px_err *px_model_positions(px_model *model, int64_t n);
+
+/* --- pass.c --- */
+struct px_pass {
+    int32_t n_max, rows_max, targets_max;
+    bool backward;
+    /* One a layer with `backward`, else one for all: x, mid [n, d] residual stream before attention
+     * and before the MLP; qkv [n, width_qkv] after rope; att [n, width_q]; gate_up [n, 2 ffn]. */
+    char *x, *mid, *qkv, *att, *gate_up;
+    float *lse, *rms1, *rms2;
+    float *u[PX_N_GROUPS]; /* [n, R] */
+    /* Working memory. */
+    char *h, *delta;      /* [n, d] */
+    char *s;              /* [n, ffn] */
+    char *dx, *ds, *dqkv; /* backward: [n, d], [n, max(ffn, width_q)], [n, width_qkv] */
+    float *du;            /* [n, largest R] */
+    char *mid_rows, *delta_rows, *h_rows; /* [n_rows, d]: wanted rows at the end */
+    float *rms_rows, *lse_rows, *ew;      /* [n_rows], [n_rows], [n_rows, d] */
+    px_arena *arena;
+};
+/* A matrix of `rows` rows and `cols` columns in `base`; layer l where one a layer is kept. */
+px_mat px_pass_mat(const px_model *model, const px_pass *pass, char *base, int64_t layer,
+                   int64_t rows, int64_t cols);
+float *px_pass_floats(const px_pass *pass, float *base, int64_t layer, int64_t cols);
+/* Columns [first, first + cols) of m. */
+px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols);
+
+/* --- forward.c: shared with the backward pass --- */
+px_dropout px_drop_of(const px_model *model, const px_slot *slot, px_forward how, int64_t layer,
+                      int group);
+/* The adapters of a layer's group in use, or NULL. */
+const px_lora_group *px_group_in_use(const px_model *model, px_forward how, int group);
+/* Column where a linear layer's output begins in its group's matrix (q | k | v, gate | up). */
+int64_t px_group_column(const px_model *model, int linear);
+px_attn px_attn_of(const px_model *model, const px_slot *slot);
+
+/* --- export_shards.c: a Hugging Face folder's weights, in one file or in shards --- */
+typedef struct px_shards px_shards;
+/* bytes_total decides whether there are shards (over 5 GB). */
+px_err *px_shards_new(const char *dir, int64_t bytes_total, px_shards **out);
+/* Takes ownership of heap data. */
+px_err *px_shards_add(px_shards *shards, const px_base_tensor *tensor, px_tensor_type type,
+                      void *data);
+/* Writes what is left and the index. */
+px_err *px_shards_finish(px_shards *shards);
+void px_shards_free(px_shards *shards);
+/* config.json of a shape; `dtype` "bfloat16" or "float32"; bos, eos -1: not stated. */
+px_err *px_config_json_write(const char *dir, const px_shape *shape, const char *dtype, int64_t bos,
+                             int64_t eos);
+
+/* --- export_tokenizer.c --- */
+/* tokenizer.json and tokenizer_config.json of a byte-level BPE vocabulary in a GGUF file; *done
+ * false where its tokenizer is of another kind. */
+px_err *px_gguf_tokenizer_write(const px_gguf *file, const char *dir, bool *done);
+/* The 256 bytes and the special tokens of chatml, up to `vocab` tokens. */
+px_err *px_byte_tokenizer_write(const char *dir, int64_t vocab);
+
+#endif
