@@ -10,9 +10,10 @@ struct px_err {
     px_kind kind;
     char *text;  /* heap, or NULL when memory ran out */
     char *trace; /* heap, or NULL */
+    int joint;   /* came from px_err_unpack: every rank has it */
 };
 
-static px_err err_no_memory = {PX_RUN_FAILED, NULL, NULL};
+static px_err err_no_memory = {PX_RUN_FAILED, NULL, NULL, 0};
 
 static char *format_text(const char *format, va_list args) {
     char *text = NULL;
@@ -71,11 +72,15 @@ void px_err_free(px_err *err) {
 
 void px_err_pack(const px_err *err, px_err_wire *wire) {
     wire->kind = (int)err->kind;
+    wire->joint = err->joint;
     snprintf(wire->text, sizeof wire->text, "%s", px_err_text(err));
 }
 
 px_err *px_err_unpack(const px_err_wire *wire, int rank) {
-    if (wire->kind == PX_STOPPED)
-        return px_err_new(PX_STOPPED, __FILE__, __LINE__, "%s", wire->text);
-    return px_err_new((px_kind)wire->kind, __FILE__, __LINE__, "rank %d: %s", rank, wire->text);
+    px_kind kind = (px_kind)wire->kind;
+    px_err *err = wire->joint || kind == PX_STOPPED
+                      ? px_err_new(kind, __FILE__, __LINE__, "%s", wire->text)
+                      : px_err_new(kind, __FILE__, __LINE__, "rank %d: %s", rank, wire->text);
+    if (err != &err_no_memory) err->joint = 1;
+    return err;
 }

@@ -32,7 +32,8 @@ void px_err_free(px_err *err);
 /* An error in a fixed number of bytes, to travel between ranks. */
 typedef struct {
     int kind;
-    char text[4092];
+    int joint; /* every rank has it: no rank's name is put before it */
+    char text[4088];
 } px_err_wire;
 void px_err_pack(const px_err *err, px_err_wire *wire);
 PX_CHECKED px_err *px_err_unpack(const px_err_wire *wire, int rank);

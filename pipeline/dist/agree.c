@@ -8,11 +8,16 @@
 
 px_err *px_agree_all(const px_ranks *ranks, px_err *mine) {
     if (ranks->size == 1) return mine;
-    int first = mine ? ranks->rank : INT_MAX;
-    MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, ranks->control);
+    /* The lowest failing rank, and (negated) the highest that did not: 1 when all failed. */
+    int found[2] = {mine ? ranks->rank : INT_MAX, mine ? 1 : -ranks->rank};
+    MPI_Allreduce(MPI_IN_PLACE, found, 2, MPI_INT, MPI_MIN, ranks->control);
+    int first = found[0];
     if (first == INT_MAX) return NULL;
     px_err_wire wire = {0}; /* fixed size: no length to agree on */
-    if (ranks->rank == first && mine) px_err_pack(mine, &wire);
+    if (ranks->rank == first && mine) {
+        px_err_pack(mine, &wire);
+        if (found[1] > 0) wire.joint = 1; /* a wrong option, say: no rank is to blame */
+    }
     MPI_Bcast(&wire, sizeof wire, MPI_BYTE, first, ranks->control);
     px_err_free(mine);
     return px_err_unpack(&wire, first);

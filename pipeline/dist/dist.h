@@ -25,7 +25,8 @@ PX_CHECKED px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks
 void px_ranks_close_all(px_ranks *ranks);
 
 /* Collective. Each rank brings its result; all return NULL, or the lowest failing rank's error with
- * "rank N: " before it (not for PX_STOPPED). Takes ownership of `mine`. */
+ * "rank N: " before it (not for PX_STOPPED, nor where every rank failed). Takes ownership of
+ * `mine`. */
 PX_CHECKED px_err *px_agree_all(const px_ranks *ranks, px_err *mine);
 /* Not collective: for what cannot agree (a dead peer, a hang). Says phase and rank, ends every
  * rank. */

@@ -1,5 +1,5 @@
-/* score.h - from people and trees to log-probabilities and rewards: slots, the reference cache, pair scores.
- * What training and evaluation share. */
+/* score.h - from people and trees to log-probabilities and rewards: slots, the reference cache,
+ * pair scores. What training and evaluation share. */
 #ifndef PX_SCORE_H
 #define PX_SCORE_H
 
@@ -11,20 +11,20 @@ typedef struct {
     int32_t conv;
     const int32_t *pairs; /* [n_pairs] indices into corpus->pairs, all of conv */
     int32_t n_pairs;
-    int32_t user;         /* row of params (0: generic), or -1: no soft tokens (reference, DPFT) */
-    px_tree tree;         /* subset for these pairs */
+    int32_t user; /* row of params (0: generic), or -1: no soft tokens (reference, DPFT) */
+    px_tree tree; /* subset for these pairs */
     const int32_t *chosen_leaf, *rejected_leaf; /* [n_pairs] nodes of tree */
-    int32_t n_tokens;     /* rows: tree.n + soft tokens */
+    int32_t n_tokens;                           /* rows: tree.n + soft tokens */
 } px_unit;
 
-/* Builds the unit's tree for pairs [n_pairs] of one conversation; arena owns all. n_soft: T_u, or 0 where
- * user is -1. */
+/* Builds the unit's tree for pairs [n_pairs] of one conversation; arena owns all. n_soft: T_u, or 0
+ * where user is -1. */
 PX_CHECKED px_err *px_unit_build(px_corpus *corpus, const int32_t *pairs, int32_t n_pairs,
                                  int32_t user, int32_t n_soft, px_arena *arena, px_unit *out);
 /* Cuts units into slots: whole units, at most slot_tokens a slot unless one unit alone is larger:
  * slot_of[n_units], *n_slots. A function of the units alone. */
-PX_CHECKED px_err *px_slots_cut(const px_unit *units, int n_units, int64_t slot_tokens, int *slot_of,
-                                int *n_slots);
+PX_CHECKED px_err *px_slots_cut(const px_unit *units, int n_units, int64_t slot_tokens,
+                                int *slot_of, int *n_slots);
 
 /* A slot ready for px_model_forward, with the way back from targets to responses. */
 typedef struct px_work px_work;
@@ -49,23 +49,23 @@ typedef struct {
     px_model *model;
     const px_params *params; /* NULL: the base model */
 } px_scorer;
-/* Collective. logps [2 * n_pairs] (chosen, rejected) of pairs[i] under user row users[i] (-1: no soft tokens);
- * pairs of one conversation and user share a tree. Ranks share the slots; the result is on every rank and
- * does not depend on their number. Progress labelled `label`. */
+/* Collective. logps [2 * n_pairs] (chosen, rejected) of pairs[i] under user row users[i] (-1: no
+ * soft tokens); pairs of one conversation and user share a tree. Ranks share the slots; the result
+ * is on every rank and does not depend on their number. Progress labelled `label`. */
 PX_CHECKED px_err *px_score_all(const px_scorer *scorer, const int32_t *pairs, const int32_t *users,
                                 int32_t n_pairs, const char *label, double *logps);
 
 /* --- reference cache --- */
-/* Log-probabilities of the frozen base for every pair of the corpus. The key is the SHA-256 of the weights,
- * the corpus content, template and precision. `dir` "": beside the corpus; where that cannot be written,
- * fallback_dir (may be NULL). */
+/* Log-probabilities of the frozen base for every pair of the corpus. The key is the SHA-256 of the
+ * weights, the corpus content, template and precision. `dir` "": beside the corpus; where that
+ * cannot be written, fallback_dir (may be NULL). */
 typedef struct {
     const char *weights_sha256, *dir, *fallback_dir;
     bool from_cache; /* out */
     char path[4096]; /* out: the cache file */
 } px_reference;
-/* Collective. logps [2 * n_pairs of the corpus], read from the cache file when its key fits, else computed
- * by base (params NULL) and written (HDF5, atomic). */
+/* Collective. logps [2 * n_pairs of the corpus], read from the cache file when its key fits, else
+ * computed by base (params NULL) and written (HDF5, atomic). */
 PX_CHECKED px_err *px_reference_all(const px_scorer *base, px_reference *io, double *logps);
 
 #endif

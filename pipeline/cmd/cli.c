@@ -1,0 +1,86 @@
+/* cli.c - what the commands share: see cmd.h. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc, char **argv,
+                     void *input) {
+    unsigned flags = ARGP_NO_EXIT;
+    if (ranks->rank > 0) flags |= ARGP_SILENT;
+    int why = argp_parse(argp, argc, argv, flags, NULL, input);
+    if (why == ENOMEM) PX_NO_MEMORY();
+    if (why) PX_FAIL(PX_BAD_INPUT, "bad usage: see prismx %s --help", strrchr(argv[0], ' ') + 1);
+    return NULL;
+}
+
+px_err *px_cli_need(const char *name, const char *value) {
+    if (!value) PX_FAIL(PX_BAD_INPUT, "--%s is missing", name);
+    return NULL;
+}
+
+enum { KEY_CONFIG = 0x1001, KEY_SET, KEY_PRINT };
+
+static error_t parse_config(int key, char *arg, struct argp_state *state) {
+    px_cli_config *cli = state->input;
+    switch (key) {
+    case KEY_CONFIG:
+        cli->file = arg;
+        break;
+    case KEY_SET:
+        if (cli->n_sets >= (int)PX_COUNT(cli->sets)) {
+            argp_error(state, "more than %zu --set options", PX_COUNT(cli->sets));
+            return EINVAL;
+        }
+        cli->sets[cli->n_sets++] = arg;
+        break;
+    case KEY_PRINT:
+        cli->print = true;
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option config_options[] = {
+    {"config", KEY_CONFIG, "FILE", 0, "Configuration (JSON, // comments allowed)", 0},
+    {"set", KEY_SET, "KEY=VALUE", 0, "Sets one key of the configuration; may be repeated", 0},
+    {"print-config", KEY_PRINT, NULL, 0, "Prints the resolved configuration and does nothing else",
+     0},
+    {0}};
+
+const struct argp px_cli_config_argp = {config_options, parse_config, NULL, NULL, NULL, NULL, NULL};
+
+px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
+    PX_PASS(px_config_init(out));
+    px_err *err = NULL;
+    if (cli->file) err = px_config_read(out, cli->file);
+    for (int i = 0; !err && i < cli->n_sets; i++) {
+        err = px_config_set(out, cli->sets[i]);
+        if (err) err = px_err_add(err, __FILE__, __LINE__, "--set %s", cli->sets[i]);
+    }
+    if (!err) err = px_config_check(out);
+    if (err) px_config_fini(out);
+    return err;
+}
+
+int px_cli_threads(const px_ranks *ranks, const px_config *config) {
+    int threads = (int)config->threads;
+    if (threads == 0) {
+        cpu_set_t set;
+        int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+        /* Under a binding launcher each rank sees its own cores; else they are shared out. */
+        bool bound = ranks->node_size > 1 && cores < omp_get_num_procs();
+        threads = bound ? cores : cores / ranks->node_size;
+        const char *wish = getenv("OMP_NUM_THREADS");
+        int64_t n = 0;
+        if (wish && px_parse_i64(wish, &n) && n > 0) threads = (int)n;
+    }
+    threads = PX_MAX(threads, 1);
+    omp_set_num_threads(threads);
+    return threads;
+}

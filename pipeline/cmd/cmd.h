@@ -1,0 +1,39 @@
+/* cmd.h - the subcommands: each parses its options, calls the modules, prints. main.c holds their
+ * table. */
+#ifndef PX_CMD_H
+#define PX_CMD_H
+
+#include <argp.h>
+
+#include "config.h"
+#include "dist.h"
+
+/* argv[0] is the command's name. Rank 0 alone prints results; errors are returned. */
+typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
+px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
+    cmd_model, cmd_report;
+
+/* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
+ * main before MPI starts. Messages come from rank 0 alone. */
+PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc,
+                                char **argv, void *input);
+/* PX_BAD_INPUT "--name is missing" when value is NULL. */
+PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
+
+/* --- --config FILE, --set KEY=VALUE …, --print-config as an argp child --- */
+typedef struct {
+    const char *file, *sets[256];
+    int n_sets;
+    bool print;
+} px_cli_config;
+/* In a command's `children`: {&px_cli_config_argp, 0, "Configuration:", 0}; in its parser, on
+ * ARGP_KEY_INIT: state->child_inputs[0] = &cli. */
+extern const struct argp px_cli_config_argp;
+/* Defaults, then the file, then the assignments in order, then checked. Free with px_config_fini.
+ */
+PX_CHECKED px_err *px_cli_config_load(const px_cli_config *cli, px_config *out);
+/* threads, or the machine's cores shared out among its ranks where it is 0; at least 1. Also sets
+ * OpenMP's number. */
+int px_cli_threads(const px_ranks *ranks, const px_config *config);
+
+#endif

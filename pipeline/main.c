@@ -1,0 +1,106 @@
+/* main.c - the table of commands; sets up what a command needs, runs it, prints its error, checks
+ * stdout, exits. The only file that does. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+enum { NEEDS_MPI = 1, NEEDS_SIGNALS = 2 };
+
+typedef struct {
+    const char *name;
+    px_command_run *run;
+    int needs;
+    const char *help;
+} command;
+
+static const command commands[] = {
+    {"synth", cmd_synth, 0, "writes an invented PRISM with planted tastes"},
+    {"prepare", cmd_prepare, NEEDS_MPI, "PRISM folder, model -> corpus.h5"},
+    {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
+    {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
+    {"report", cmd_report, 0, "run folders -> report.html"},
+    {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
+    {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
+    {"model", cmd_model, 0, "what is in a model; model init: random weights"},
+    {"tokenize", cmd_tokenize, 0, "JSON strings -> token ids, and back"},
+};
+
+static void print_help(FILE *out) {
+    fprintf(out,
+            "prismx %s - preference training with user embeddings (DPO, P-DPO) on MPI ranks\n\n"
+            "Usage: prismx COMMAND [OPTION…]     prismx COMMAND --help\n\nCommands:\n",
+            PX_VERSION);
+    for (size_t i = 0; i < PX_COUNT(commands); i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "\nExit codes: 0 done, 1 the run failed, 2 bad usage or input,\n"
+                 "3 stopped by SIGTERM or SIGUSR1 with a checkpoint written.\n");
+}
+
+static const command *command_find(const char *name) {
+    for (size_t i = 0; i < PX_COUNT(commands); i++)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name) {
+    const char *names[PX_COUNT(commands)];
+    for (size_t i = 0; i < PX_COUNT(commands); i++) names[i] = commands[i].name;
+    int near = px_nearest(name, names, (int)PX_COUNT(commands));
+    fprintf(stderr, "error: no command %s%s%s%s; see prismx --help\n", name,
+            near >= 0 ? "; did you mean " : "", near >= 0 ? names[near] : "", near >= 0 ? "?" : "");
+    return PX_BAD_INPUT;
+}
+
+static bool wants_help(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-?") || !strcmp(argv[i], "--usage"))
+            return true;
+    return false;
+}
+
+/* Every rank holds the same error by now, or its own: rank 0 prints it, and a rank alone with one
+ * too. */
+static int finish(px_ranks *ranks, px_err *err) {
+    int code = 0;
+    px_progress_hide();
+    if (!err && (fflush(stdout) || ferror(stdout)))
+        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "standard output: %s", strerror(errno));
+    if (err) {
+        code = (int)px_err_kind(err);
+        if (ranks->rank == 0)
+            fprintf(stderr, "%s: %s\n", code == PX_STOPPED ? "stopped" : "error", px_err_text(err));
+        px_debug("at %s", px_err_trace(err));
+        px_err_free(err);
+    }
+    px_ranks_close_all(ranks);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    argp_err_exit_status = PX_BAD_INPUT;
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? PX_BAD_INPUT : 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("prismx %s\n", PX_VERSION);
+        return 0;
+    }
+    const command *chosen = command_find(argv[1]);
+    if (!chosen) return unknown_command(argv[1]);
+    char name[64];
+    snprintf(name, sizeof name, "prismx %s", chosen->name);
+    argv[1] = name;
+    argc--;
+    argv++;
+    px_ranks ranks;
+    bool mpi = (chosen->needs & NEEDS_MPI) && !wants_help(argc, argv);
+    px_err *err = px_ranks_open_all(mpi, &argc, &argv, &ranks);
+    px_log_setup(ranks.rank, PX_LOG_INFO);
+    if (!err && (chosen->needs & NEEDS_SIGNALS)) px_signals_catch();
+    if (!err) err = px_agree_all(&ranks, chosen->run(&ranks, argc, argv));
+    return finish(&ranks, err);
+}
