@@ -224,9 +224,7 @@ void px_work_logps(const px_work *work, const double *logp_target, double *logps
 }
 
 void px_work_gradient(const px_work *work, const double *dlogps, float *g) {
-    /* In float64 through g's place would round at each addition: responses are few, so targets are
-     * summed in f32 with the responses in a fixed order, which is exact for the two or three that
-     * share a token. */
+    /* A token that several responses share takes their sum, in the order of the responses. */
     memset(g, 0, (size_t)work->slot.targets.n * sizeof *g);
     for (int32_t i = 0; i < work->n_responses; i++) {
         const response *r = &work->responses[i];

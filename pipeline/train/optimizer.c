@@ -1,0 +1,50 @@
+/* optimizer.c - AdamW with a rate of its own for user parameters, and clipping by the global norm.
+ */
+#include "train_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+px_err *px_optimizer_new(size_t n, px_optimizer *out) {
+    *out = (px_optimizer){.n = n};
+    out->m = calloc(n ? n : 1, sizeof *out->m);
+    out->v = calloc(n ? n : 1, sizeof *out->v);
+    if (out->m && out->v) return NULL;
+    px_optimizer_free(out);
+    PX_FAIL(PX_RUN_FAILED, "out of memory: two moments of %zu parameters", n);
+}
+
+void px_optimizer_free(px_optimizer *optimizer) {
+    free(optimizer->m);
+    free(optimizer->v);
+    *optimizer = (px_optimizer){0};
+}
+
+void px_optimizer_step(px_optimizer *optimizer, px_stream *s, px_params *params, const float *grads,
+                       px_optim_step *io) {
+    const px_config *config = io->config;
+    double squares = 0;
+    for (int i = 0; i < params->n_params; i++) {
+        const px_param *p = &params->params[i];
+        squares += px_op_sum_squares(s, grads + p->offset, (int64_t)p->n);
+    }
+    io->grad_norm = sqrt(squares);
+    double limit = config->optim_max_grad_norm;
+    /* As torch.nn.utils.clip_grad_norm_, its 1e-6 included. */
+    double scale = limit > 0 ? PX_MIN(1.0, limit / (io->grad_norm + 1e-6)) : 1.0;
+    io->learning_rate = px_schedule(config, config->optim_lr, io->step, io->total);
+    double user_peak = config->optim_user_lr > 0 ? config->optim_user_lr : config->optim_lr;
+    double user_rate = px_schedule(config, user_peak, io->step, io->total);
+    for (int i = 0; i < params->n_params; i++) {
+        const px_param *p = &params->params[i];
+        px_adamw adamw = {.lr = p->user ? user_rate : io->learning_rate,
+                          .beta1 = config->optim_betas.v[0],
+                          .beta2 = config->optim_betas.v[1],
+                          .eps = config->optim_eps,
+                          .weight_decay = p->decay ? config->optim_weight_decay : 0,
+                          .step = io->step,
+                          .grad_scale = scale};
+        px_op_adamw(s, params->values + p->offset, optimizer->m + p->offset,
+                    optimizer->v + p->offset, grads + p->offset, (int64_t)p->n, &adamw);
+    }
+}

@@ -1,0 +1,68 @@
+/* train_internal.h - shared inside train. */
+#ifndef PX_TRAIN_INTERNAL_H
+#define PX_TRAIN_INTERNAL_H
+
+#include "train.h"
+
+/* --- optimizer.c --- */
+typedef struct {
+    float *m, *v; /* [params->n] */
+    size_t n;
+} px_optimizer;
+PX_CHECKED px_err *px_optimizer_new(size_t n, px_optimizer *out);
+void px_optimizer_free(px_optimizer *optimizer);
+typedef struct {
+    const px_config *config;
+    int64_t step, total;             /* step from 1, of total */
+    double grad_norm, learning_rate; /* out: the norm before clipping; the rate of the step */
+} px_optim_step;
+/* One AdamW step on params for summed gradients grads [params->n]. Same bits on every rank. */
+void px_optimizer_step(px_optimizer *optimizer, px_stream *s, px_params *params, const float *grads,
+                       px_optim_step *io);
+
+/* --- step.c: one optimiser step --- */
+typedef struct px_trainer px_trainer;
+typedef struct {
+    int64_t n_pairs, n_tokens;
+    /* Means over the batch; [0] user term, [1] generic term. */
+    double loss, term_loss[2], chosen[2], rejected[2], accuracy[2], margin[2], logp_chosen[2],
+        logp_rejected[2];
+    bool has[2];
+    double grad_norm, learning_rate, spread;
+    double time_s, compute_s, reduce_s;
+} px_step_result;
+typedef struct {
+    const px_ranks *ranks;
+    const px_config *config;
+    px_corpus *corpus;
+    px_model *model;
+    px_stream *stream;
+    px_params *params;
+    px_optimizer *optimizer;
+    const double *reference;    /* [2 * corpus->n_pairs] */
+    const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of its own */
+} px_trainer_parts;
+PX_CHECKED px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out);
+void px_trainer_free(px_trainer *trainer);
+/* Collective. Gradients of the batch's units, reduced, applied. PX_RUN_FAILED with step and
+ * conversation: NaN or Inf in loss or gradient; params are then those before the step. */
+PX_CHECKED px_err *px_trainer_step_all(px_trainer *trainer, const px_epoch *epoch, int64_t batch,
+                                       int64_t step, int64_t total, px_step_result *out);
+
+/* --- metrics.c --- */
+typedef struct px_metrics px_metrics;
+/* Opens DIR/metrics.jsonl for appending after keeping the lines of steps <= keep_steps (0: none).
+ * Rank 0 alone. */
+PX_CHECKED px_err *px_metrics_open(const char *dir, int64_t keep_steps, bool tensorboard,
+                                   px_metrics **out);
+typedef struct {
+    const px_state *state;
+    const px_step_result *result;
+    const px_config *config;
+    const char *more; /* further members, ", \"eval/…\": …", or NULL */
+} px_metrics_line;
+/* Appends and flushes one line. */
+PX_CHECKED px_err *px_metrics_write(px_metrics *metrics, const px_metrics_line *line);
+void px_metrics_close(px_metrics *metrics);
+
+#endif
