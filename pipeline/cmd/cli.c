@@ -68,6 +68,13 @@ px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
     return err;
 }
 
+void px_cli_config_show(const px_ranks *ranks, const px_config *config) {
+    px_str text = {0};
+    px_config_print(config, &text);
+    if (ranks->rank == 0) printf("%s\n", text.data ? text.data : "");
+    px_str_free(&text);
+}
+
 int px_cli_threads(const px_ranks *ranks, const px_config *config) {
     int threads = (int)config->threads;
     if (threads == 0) {

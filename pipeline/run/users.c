@@ -28,13 +28,16 @@ static px_err *write_param(px_h5 *h5, const px_params *params, const char *name,
     return px_h5_write(h5, as, PX_H5_F32, p->rank, p->dims, params->values + p->offset);
 }
 
-static px_err *write_embeddings(px_h5 *h5, const px_params *params) {
-    int64_t dims[3] = {params->n_users, params->n_tokens, params->d};
+/* e_u of rows [first, first + n): [n, T_u, d], or [T_u, d] for one. */
+static px_err *write_embeddings(px_h5 *h5, const px_params *params, const char *as, int32_t first,
+                                int32_t n) {
+    int64_t dims[3] = {n, params->n_tokens, params->d};
     size_t one = (size_t)params->n_tokens * (size_t)params->d;
-    float *e = malloc(one * (size_t)params->n_users * sizeof *e + 1);
+    float *e = malloc(one * (size_t)n * sizeof *e + 1);
     if (!e) PX_NO_MEMORY();
-    for (int32_t u = 0; u < params->n_users; u++) px_user_embed(params, u, e + (size_t)u * one);
-    px_err *err = px_h5_write(h5, "/embeddings", PX_H5_F32, 3, dims, e);
+    for (int32_t u = 0; u < n; u++) px_user_embed(params, first + u, e + (size_t)u * one);
+    px_err *err = n == 1 ? px_h5_write(h5, as, PX_H5_F32, 2, dims + 1, e)
+                         : px_h5_write(h5, as, PX_H5_F32, 3, dims, e);
     free(e);
     return err;
 }
@@ -48,8 +51,9 @@ px_err *px_users_write(const char *dir, const px_params *params, const char *con
     PX_PASS_TO(done, px_h5_write_texts(h5, "/ids", ids, params->n_users));
     PX_PASS_TO(done, write_param(h5, params, "user.weights", "/weights"));
     PX_PASS_TO(done, write_param(h5, params, "user.bank", "/bank"));
-    PX_PASS_TO(done, write_param(h5, params, "user.generic", "/generic"));
-    if (params->user_kind == PX_USER_INDIVIDUAL) PX_PASS_TO(done, write_embeddings(h5, params));
+    if (params->n_tokens > 0) PX_PASS_TO(done, write_embeddings(h5, params, "/generic", 0, 1));
+    if (params->user_kind == PX_USER_INDIVIDUAL)
+        PX_PASS_TO(done, write_embeddings(h5, params, "/embeddings", 0, params->n_users));
     err = px_h5_publish(h5);
     h5 = NULL;
 done:

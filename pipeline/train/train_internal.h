@@ -24,7 +24,7 @@ void px_optimizer_step(px_optimizer *optimizer, px_stream *s, px_params *params,
 typedef struct px_trainer px_trainer;
 typedef struct {
     int64_t n_pairs, n_tokens;
-    /* Means over the batch; [0] user term, [1] generic term. */
+    /* Means over the batch; [0] user term, [1] generic term (DPFT has the second alone). */
     double loss, term_loss[2], chosen[2], rejected[2], accuracy[2], margin[2], logp_chosen[2],
         logp_rejected[2];
     bool has[2];
@@ -40,7 +40,7 @@ typedef struct {
     px_params *params;
     px_optimizer *optimizer;
     const double *reference;    /* [2 * corpus->n_pairs] */
-    const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of its own */
+    const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of their own */
 } px_trainer_parts;
 PX_CHECKED px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out);
 void px_trainer_free(px_trainer *trainer);
@@ -51,18 +51,53 @@ PX_CHECKED px_err *px_trainer_step_all(px_trainer *trainer, const px_epoch *epoc
 
 /* --- metrics.c --- */
 typedef struct px_metrics px_metrics;
-/* Opens DIR/metrics.jsonl for appending after keeping the lines of steps <= keep_steps (0: none).
- * Rank 0 alone. */
+/* Opens DIR/metrics.jsonl for appending after keeping the lines of steps <= keep_steps. Rank 0
+ * alone. */
 PX_CHECKED px_err *px_metrics_open(const char *dir, int64_t keep_steps, bool tensorboard,
                                    px_metrics **out);
 typedef struct {
     const px_state *state;
     const px_step_result *result;
     const px_config *config;
-    const char *more; /* further members, ", \"eval/…\": …", or NULL */
+    double epoch;     /* passes over the data so far, with its fraction */
+    const char *more; /* further members (", \"eval/…\": …"), or NULL */
 } px_metrics_line;
 /* Appends and flushes one line. */
 PX_CHECKED px_err *px_metrics_write(px_metrics *metrics, const px_metrics_line *line);
+/* The lines are on disk afterwards: before a checkpoint that counts on them. */
+PX_CHECKED px_err *px_metrics_sync(px_metrics *metrics);
 void px_metrics_close(px_metrics *metrics);
+
+/* --- start.c: everything a run holds --- */
+typedef struct {
+    const px_ranks *ranks;
+    const px_config *config;
+    const px_train *job;
+    px_arena *arena;
+    px_stream *stream;
+    px_corpus *corpus;
+    px_model *model;
+    px_params *params;
+    px_optimizer optimizer;
+    px_trainer *trainer;
+    px_metrics *metrics; /* rank 0 alone */
+    px_rows rows;
+    px_state state;
+    px_shape shape;
+    px_digest weights_sha256, params_sha256;
+    double *reference;
+    char *config_json, *reference_path;
+    cJSON *manifest; /* rank 0 alone */
+    double start_s;
+    bool finished; /* found complete: nothing to do */
+} px_training;
+/* Collective. From the arguments to a run that is ready for its next step. */
+PX_CHECKED px_err *px_training_start_all(const px_ranks *ranks, const px_config *config,
+                                         const px_train *job, px_training *out);
+/* Collective. Writes a checkpoint of the present state. */
+PX_CHECKED px_err *px_training_checkpoint_all(px_training *t);
+/* Rank 0 alone: manifest.json with this status ("running", "stopped", "complete"). */
+PX_CHECKED px_err *px_training_manifest(px_training *t, const char *status);
+void px_training_end(px_training *t);
 
 #endif

@@ -1,0 +1,83 @@
+/* cmd_train.c - prismx train: corpus and base model -> run folder. */
+#include "cmd.h"
+#include "train.h"
+
+#include <string.h>
+
+enum { KEY_CORPUS = 1, KEY_MODEL, KEY_OUT, KEY_RESUME, KEY_OVERWRITE };
+
+typedef struct {
+    px_cli_config config;
+    px_train job;
+} train_options;
+
+static error_t parse_train(int key, char *arg, struct argp_state *state) {
+    train_options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->config;
+        break;
+    case KEY_CORPUS:
+        o->job.corpus_path = arg;
+        break;
+    case KEY_MODEL:
+        o->job.model_path = arg;
+        break;
+    case KEY_OUT:
+        o->job.out_dir = arg;
+        break;
+    case KEY_RESUME:
+        o->job.resume = true;
+        break;
+    case KEY_OVERWRITE:
+        o->job.overwrite = true;
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"corpus", KEY_CORPUS, "FILE", 0, "corpus.h5 that prepare made", 0},
+    {"model", KEY_MODEL, "PATH", 0, "Base model: Hugging Face folder or GGUF file", 0},
+    {"out", KEY_OUT, "DIR", 0, "Run folder to write", 0},
+    {"resume", KEY_RESUME, NULL, 0,
+     "Goes on from the newest checkpoint in DIR, or begins where there is none", 0},
+    {"overwrite", KEY_OVERWRITE, NULL, 0, "Removes the run that is in DIR first", 0},
+    {0}};
+static const struct argp_child children[] = {{&px_cli_config_argp, 0, "Configuration:", 0}, {0}};
+static const struct argp argp = {
+    options,
+    parse_train,
+    NULL,
+    "Trains adapters and user embeddings on a corpus, data-parallel over MPI ranks.\v"
+    "Example:\n  mpirun -n 4 prismx train --config configs/ppft.json --corpus corpus.h5 \\\n"
+    "      --model ./SmolLM2-135M-Instruct --out runs/ppft --set optim.user_lr=1e-2",
+    children,
+    NULL,
+    NULL};
+
+px_err *cmd_train(px_ranks *ranks, int argc, char **argv) {
+    train_options o = {.job = {.argc = argc, .argv = argv}};
+    px_config config;
+    px_digest sha256;
+    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
+    PX_PASS(px_cli_config_load(&o.config, &config));
+    px_err *err = NULL;
+    if (o.config.print) {
+        px_cli_config_show(ranks, &config);
+        goto done;
+    }
+    if (!o.job.model_path && config.model_path[0]) o.job.model_path = config.model_path;
+    PX_PASS_TO(done, px_cli_need("corpus", o.job.corpus_path));
+    PX_PASS_TO(done, px_cli_need("model", o.job.model_path));
+    PX_PASS_TO(done, px_cli_need("out", o.job.out_dir));
+    ranks->timeout_s = config.comm_timeout_s;
+    o.job.threads = px_cli_threads(ranks, &config);
+    PX_PASS_TO(done, px_train_all(ranks, &config, &o.job, &sha256));
+    if (ranks->rank == 0) printf("params_sha256 %s\n", sha256.hex);
+done:
+    px_config_fini(&config);
+    return err;
+}

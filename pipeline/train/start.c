@@ -1,0 +1,264 @@
+/* start.c - from arguments to a run that is ready for its next step: the same way for a fresh run
+ * and a resumed one. */
+#include "train_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Rank 0: refuses or clears an existing folder, makes it. *resumes: a run is there to go on with.
+ */
+static px_err *open_folder(px_training *t, int *resumes) {
+    const px_train *job = t->job;
+    *resumes = 0;
+    if (px_path_exists(job->out_dir)) {
+        if (!job->resume && !job->overwrite)
+            PX_FAIL(PX_BAD_INPUT, "%s exists: --resume goes on with it, --overwrite begins anew",
+                    job->out_dir);
+        char *config = px_path_join(job->out_dir, "config.json");
+        if (!config) PX_NO_MEMORY();
+        bool is_run = px_path_exists(config);
+        free(config);
+        if (job->overwrite && !job->resume) {
+            /* Only a folder that a run has made is removed: a mistyped path must not cost a home.
+             */
+            if (!is_run && px_path_is_dir(job->out_dir))
+                PX_FAIL(PX_BAD_INPUT, "%s is not a run folder (no config.json): it is not removed",
+                        job->out_dir);
+            PX_PASS(px_dir_remove(job->out_dir));
+        } else
+            *resumes = is_run;
+    }
+    return px_dir_make(job->out_dir);
+}
+
+/* A resumed run must have been asked for the same results. */
+static px_err *check_same_config(const px_training *t) {
+    px_config before;
+    char *path = px_path_join(t->job->out_dir, "config.json");
+    if (!path) PX_NO_MEMORY();
+    px_err *err = px_config_init(&before);
+    if (!err) err = px_config_read(&before, path);
+    if (!err) {
+        const char *key = px_config_differs(&before, t->config);
+        if (key)
+            err = px_err_new(
+                PX_BAD_INPUT, __FILE__, __LINE__,
+                "%s: the run was started with another %s: give the same, or another --out",
+                t->job->out_dir, key);
+        px_config_fini(&before);
+    }
+    free(path);
+    return err;
+}
+
+static px_err *write_config(const px_training *t) {
+    char *path = px_path_join(t->job->out_dir, "config.json");
+    if (!path) PX_NO_MEMORY();
+    px_err *err = px_file_write(path, t->config_json, strlen(t->config_json));
+    free(path);
+    return err;
+}
+
+static px_err *check_disk(const px_training *t) {
+    int64_t wanted = px_checkpoint_bytes(t->params) * (t->config->checkpoint_keep + 1) +
+                     (int64_t)t->params->n * 8 + ((int64_t)1 << 20);
+    int64_t bytes = px_disk_free(t->job->out_dir);
+    if (bytes >= 0 && bytes < wanted)
+        PX_FAIL(PX_RUN_FAILED,
+                "%s: %.1f MB free, checkpoints need %.1f MB: free space or lower checkpoint.keep",
+                t->job->out_dir, (double)bytes / 1e6, (double)wanted / 1e6);
+    return NULL;
+}
+
+static px_err *check_corpus(const px_training *t) {
+    px_tokenizer *tok = NULL;
+    PX_PASS(px_tokenizer_open(t->job->model_path, &tok));
+    px_err *err = NULL;
+    if (strcmp(px_tokenizer_sha256(tok), t->corpus->tokenizer_sha256) != 0)
+        err = px_err_new(
+            PX_BAD_INPUT, __FILE__, __LINE__,
+            "%s was made for another tokenizer than that of %s: prepare it with this model",
+            t->job->corpus_path, t->job->model_path);
+    px_tokenizer_close(tok);
+    return err;
+}
+
+static px_err *read_model(px_training *t) {
+    px_source *source = NULL;
+    px_err *err = NULL;
+    PX_PASS_TO(done, px_source_open(t->job->model_path, &source));
+    t->shape = *px_source_shape(source);
+    PX_PASS_TO(done, px_source_sha256(source, &t->weights_sha256));
+    PX_PASS_TO(done, px_params_new(t->config, &t->shape, t->rows.n_rows, &t->params));
+    PX_PASS_TO(done, px_params_init(t->params, t->config, source));
+    PX_PASS_TO(done, px_optimizer_new(t->params->n, &t->optimizer));
+    PX_PASS_TO(done, px_stream_open("cpu", t->job->threads, &t->stream));
+    PX_PASS_TO(done, px_model_new(t->stream, source, t->config, PX_MODEL_TRAIN, &t->model));
+done:
+    px_source_close(source);
+    return err;
+}
+
+static px_err *open_inputs(px_training *t) {
+    PX_PASS(px_corpus_open(t->job->corpus_path, &t->corpus));
+    PX_PASS(check_corpus(t));
+    PX_PASS(px_rows_of(t->corpus, t->arena, &t->rows));
+    t->reference = px_take(t->arena, double, 2, t->corpus->n_pairs);
+    PX_PASS(px_arena_ok(t->arena));
+    px_epoch epoch;
+    size_t mark = px_arena_mark(t->arena);
+    for (int64_t e = 0; e < t->config->train_epochs; e++) {
+        PX_PASS(px_epoch_plan(t->corpus, t->config, e, t->arena, &epoch));
+        t->state.total += epoch.n_batches;
+        px_arena_reset(t->arena, mark);
+        if (t->config->train_steps && t->state.total >= t->config->train_steps) break;
+    }
+    if (t->config->train_steps) t->state.total = PX_MIN(t->state.total, t->config->train_steps);
+    if (t->state.total == 0) PX_FAIL(PX_BAD_INPUT, "%s has no training pairs", t->job->corpus_path);
+    return read_model(t);
+}
+
+static px_err *config_text(px_training *t) {
+    px_str text = {0};
+    px_config_print(t->config, &text);
+    px_str_char(&text, '\n');
+    PX_PASS(px_str_ok(&text));
+    t->config_json = text.data;
+    return NULL;
+}
+
+static px_checkpoint checkpoint_of(px_training *t) {
+    return (px_checkpoint){.dir = t->job->out_dir,
+                           .params = t->params,
+                           .m = t->optimizer.m,
+                           .v = t->optimizer.v,
+                           .ids = t->rows.ids,
+                           .config_json = t->config_json,
+                           .corpus_sha256 = t->corpus->sha256,
+                           .weights_sha256 = t->weights_sha256.hex};
+}
+
+/* Every rank reads the newest checkpoint that is whole. */
+static px_err *resume(px_training *t) {
+    int64_t *steps = NULL, total = t->state.total;
+    int n = 0;
+    px_checkpoint ckpt = checkpoint_of(t);
+    PX_PASS(px_checkpoint_list(t->job->out_dir, t->arena, &steps, &n));
+    for (int i = 0; i < n; i++) {
+        px_err *err = px_checkpoint_read(&ckpt, steps[i], &t->state);
+        if (!err) {
+            px_info("resuming after step %lld of %lld", (long long)t->state.step, (long long)total);
+            t->state.total = total;
+            return NULL;
+        }
+        if (i + 1 == n)
+            return px_err_add(err, __FILE__, __LINE__, "no checkpoint of %s can be used",
+                              t->job->out_dir);
+        px_warn("%s; the checkpoint before it is used", px_err_text(err));
+        px_err_free(err);
+    }
+    return NULL;
+}
+
+static px_err *start_reference_all(px_training *t) {
+    px_scorer base = {
+        .ranks = t->ranks, .config = t->config, .corpus = t->corpus, .model = t->model};
+    px_reference io = {.weights_sha256 = t->weights_sha256.hex,
+                       .dir = t->config->reference_cache,
+                       .fallback_dir = t->job->out_dir};
+    PX_PASS(px_reference_all(&base, &io, t->reference));
+    t->reference_path = strdup(io.path);
+    return NULL;
+}
+
+static px_err *start_trainer(px_training *t) {
+    px_trainer_parts parts = {.ranks = t->ranks,
+                              .config = t->config,
+                              .corpus = t->corpus,
+                              .model = t->model,
+                              .stream = t->stream,
+                              .params = t->params,
+                              .optimizer = &t->optimizer,
+                              .reference = t->reference,
+                              .row_of_user = t->rows.row_of_user};
+    if (t->config->full_finetune) PX_PASS(px_model_update(t->model, t->params));
+    PX_PASS(px_trainer_new(&parts, &t->trainer));
+    if (t->ranks->rank != 0) return NULL;
+    return px_metrics_open(t->job->out_dir, t->state.step, t->config->log_tensorboard, &t->metrics);
+}
+
+px_err *px_training_checkpoint_all(px_training *t) {
+    px_checkpoint ckpt = checkpoint_of(t);
+    px_err *err = t->metrics ? px_metrics_sync(t->metrics) : NULL;
+    PX_PASS(px_agree_all(t->ranks, err));
+    return px_checkpoint_write_all(t->ranks, &ckpt, &t->state, t->config->checkpoint_keep,
+                                   &t->params_sha256);
+}
+
+px_err *px_training_manifest(px_training *t, const char *status) {
+    cJSON *m = t->manifest;
+    if (!m) {
+        PX_PASS(px_manifest_new(t->job->argc, t->job->argv, t->ranks->size, t->job->threads,
+                                &t->manifest));
+        m = t->manifest;
+        PX_PASS(px_manifest_config(m, t->config_json));
+        PX_PASS(px_manifest_file(m, "inputs", "corpus", t->job->corpus_path, NULL));
+        PX_PASS(px_manifest_file(m, "inputs", "model", t->job->model_path, t->weights_sha256.hex));
+        PX_PASS(px_manifest_text(m, "corpus_sha256", t->corpus->sha256));
+        PX_PASS(px_manifest_text(m, "weights_sha256", t->weights_sha256.hex));
+        PX_PASS(px_manifest_text(m, "tokenizer_sha256", t->corpus->tokenizer_sha256));
+        PX_PASS(px_manifest_text(m, "template", t->corpus->template_name));
+        PX_PASS(px_manifest_text(m, "reference", t->reference_path ? t->reference_path : ""));
+    }
+    PX_PASS(px_manifest_text(m, "status", status));
+    PX_PASS(px_manifest_f64(m, "step", (double)t->state.step));
+    PX_PASS(px_manifest_f64(m, "steps", (double)t->state.total));
+    PX_PASS(px_manifest_f64(m, "num_tokens", (double)t->state.n_tokens));
+    PX_PASS(px_manifest_f64(m, "wall_s", px_now_s() - t->start_s));
+    PX_PASS(px_manifest_f64(m, "peak_memory_bytes", (double)px_peak_memory()));
+    if (t->params_sha256.hex[0])
+        PX_PASS(px_manifest_text(m, "params_sha256", t->params_sha256.hex));
+    return px_manifest_write(m, t->job->out_dir);
+}
+
+static px_err *start_folder_all(px_training *t, int *resumes) {
+    px_err *err = t->ranks->rank == 0 ? open_folder(t, resumes) : NULL;
+    if (!err && *resumes) err = check_same_config(t);
+    if (!err && t->ranks->rank == 0 && !*resumes) err = write_config(t);
+    PX_PASS(px_agree_all(t->ranks, err));
+    px_bcast_all(t->ranks, resumes, sizeof *resumes, 0);
+    return NULL;
+}
+
+px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, const px_train *job,
+                              px_training *t) {
+    int resumes = 0;
+    *t = (px_training){.ranks = ranks, .config = config, .job = job, .start_s = px_now_s()};
+    px_err *err = px_arena_new(65536, &t->arena);
+    if (!err) err = config_text(t);
+    if (!err) err = open_inputs(t);
+    PX_PASS(px_agree_all(ranks, err));
+    PX_PASS(start_folder_all(t, &resumes));
+    err = ranks->rank == 0 ? check_disk(t) : NULL;
+    if (!err && resumes) err = resume(t);
+    PX_PASS(px_agree_all(ranks, err));
+    PX_PASS(start_reference_all(t));
+    PX_PASS(px_agree_all(ranks, start_trainer(t)));
+    err = ranks->rank == 0 ? px_training_manifest(t, "running") : NULL;
+    return px_agree_all(ranks, err);
+}
+
+void px_training_end(px_training *t) {
+    px_metrics_close(t->metrics);
+    px_trainer_free(t->trainer);
+    px_optimizer_free(&t->optimizer);
+    px_params_free(t->params);
+    px_model_free(t->model);
+    px_stream_close(t->stream);
+    px_corpus_close(t->corpus);
+    cJSON_Delete(t->manifest);
+    free(t->config_json);
+    free(t->reference_path);
+    px_arena_free(t->arena);
+    *t = (px_training){0};
+}
