@@ -17,15 +17,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"synth", cmd_synth, 0, "writes an invented PRISM with planted tastes"},
-    {"prepare", cmd_prepare, NEEDS_MPI, "PRISM folder, model -> corpus.h5"},
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
-    {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
-    {"report", cmd_report, 0, "run folders -> report.html"},
-    {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
-    {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
-    {"model", cmd_model, 0, "what is in a model; model init: random weights"},
-    {"tokenize", cmd_tokenize, 0, "JSON strings -> token ids, and back"},
 };
 
 static void print_help(FILE *out) {
