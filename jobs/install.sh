@@ -1,0 +1,63 @@
+#!/bin/bash
+# install.sh [--tests]: the Debian 12 packages that building and running prismx needs; with --tests also
+# those of tests/run.sh. Says nothing and touches nothing where all are there. Without root it names
+# the missing ones and the command that installs them, and exits 2.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+build=(gcc libc6-dev cmake ninja-build pkg-config git ca-certificates
+    openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools libcjson-dev libdnnl-dev libpcre2-dev
+    libssl-dev python3-pip)
+tests=(libcmocka-dev clang clang-tidy clang-format libclang-rt-14-dev libomp-dev valgrind)
+
+case "${1-}" in
+"") want=("${build[@]}") ;;
+--tests) want=("${build[@]}" "${tests[@]}") ;;
+-h | --help)
+    sed -n '2,4s/^# //p' "$0"
+    exit 0
+    ;;
+*) DIE_CODE=2 die "unknown option $1; accepted: --tests" ;;
+esac
+
+find_missing() {
+    missing=()
+    local p
+    for p in "${want[@]}"; do
+        case "$(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null)" in
+        ii*) ;;
+        *) missing+=("$p") ;;
+        esac
+    done
+}
+
+command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+    DIE_CODE=2 die "no apt here; needed, by their Debian 12 names: ${want[*]}"
+find_missing
+[ ${#missing[@]} = 0 ] && exit 0
+if [ "$(id -u)" != 0 ]; then
+    say "install.sh: ${#missing[@]} packages are missing: ${missing[*]}" >&2
+    say "install.sh: as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 2
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1; }
+
+# Package lists younger than a day are used as they are.
+say "install.sh: installing ${missing[*]}"
+fresh=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -1 2>/dev/null | head -n 1)
+for try in 1 2 3; do
+    if [ -z "$fresh" ]; then apt update || true; fi
+    if apt install --no-install-recommends "${missing[@]}"; then
+        find_missing
+        [ ${#missing[@]} = 0 ] && exit 0
+    fi
+    fresh=
+    say "install.sh: try $try of 3 failed: $(grep -E '^(E|Err|W):' "$log" | tail -n 1)" >&2
+    [ $try = 3 ] || sleep $((try * 10))
+done
+tail -n 20 "$log" >&2
+die "could not install ${missing[*]}; apt's last lines are above"
