@@ -10,7 +10,7 @@ lines() { for ((i = 0; i < $1; i++)); do echo "    x++;"; done; }
 put "$good/pipeline/base/CMakeLists.txt" 'px_module(base SOURCES err.c)'
 put "$good/pipeline/base/base.h" 'PX_CHECKED px_err *px_a(int x);' 'PX_CHECKED' 'px_err *px_b(int x);'
 put "$good/pipeline/base/err.c" '#include "base.h"' '/* rand() and exit() in a comment */' \
-    'int f(void) {' "$(lines 68)" '}' 'const char *s = "exit(1) \" atoi(x)"; // abort()' \
+    'int f(void) {' '#pragma omp atomic write' "$(lines 67)" '}' 'const char *s = "exit(1) \" atoi(x)"; // abort()' \
     "/* $(printf '\303\244%.0s' $(seq 94)) */"
 put "$good/pipeline/io/CMakeLists.txt" 'px_module(io SOURCES io.c' '    USES px_base px_dist)'
 put "$good/pipeline/io/io.c" '#include "base.h"' 'int g(void) { return MPI_Barrier(0) + px_rand(3) + x->exit(2); }'
@@ -67,6 +67,7 @@ plant $c "MPI outside" 'MPI_Barrier(c);'
 plant kernels/k.c "MPI outside" 'MPI_Comm c;'
 plant $c "reduction" '#pragma omp parallel for reduction(+ : sum)'
 plant $c "omp atomic" '#pragma omp atomic'
+plant $c "omp atomic" '#pragma omp atomic update'
 plant $c "atomic float" '_Atomic float sum;'
 plant CMakeLists.txt "fast-math" 'add_compile_options(-ffast''-math)'
 plant pipeline/io/CMakeLists.txt "io may not use text" 'px_module(io SOURCES a.c USES px_base' '    px_text)'
