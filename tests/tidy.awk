@@ -66,7 +66,8 @@ FNR == 1 {
     if (!inside && begun && code ~ /\) *\{ *$/ && code !~ /^ *(do|if|for|while|switch)/) {
         inside = begun
     } else if (inside && code ~ /^\}/) {
-        if (FNR - inside + 1 > 70) complain("function of " FNR - inside + 1 " lines, over 70")
+        if (FNR - inside + 1 > 70)
+            print FILENAME ":" inside ": function of " FNR - inside + 1 " lines, over 70"
         inside = 0
         begun = 0
     } else if (!inside && code ~ /;|^\}|^#/) {
