@@ -1,5 +1,6 @@
-/* config.h - every setting of the program: one table of keys makes the struct's field, the default, the
- * check, `--print-config` and docs/config.md. Also the manifest that says where results came from. */
+/* config.h - every setting of the program: one table of keys makes the struct's field, the default,
+ * the check, `--print-config` and docs/config.md. Also the manifest that says where results came
+ * from. */
 #ifndef PX_CONFIG_H
 #define PX_CONFIG_H
 
@@ -14,8 +15,8 @@ typedef struct {
     double v[PX_LIST_MAX];
 } px_f64_list;
 
-/* Field types: i64 int64_t · f64 double · bool · text const char* (owned by the config) · choice int (index
- * into the choices) · words uint32_t (bit set over the choices) · f64s px_f64_list. */
+/* Field types: i64 int64_t · f64 double · bool · text const char* (owned by the config) · choice
+ * int (index into the choices) · words uint32_t (bit set over the choices) · f64s px_f64_list. */
 typedef struct px_config px_config;
 struct px_config {
 #define PX_FIELD_i64(name) int64_t name;
@@ -28,15 +29,16 @@ struct px_config {
 #define KEY(path, type, name, ...) PX_FIELD_##type(name)
     PX_KEYS(KEY)
 #undef KEY
-    px_arena *arena;  /* holds the texts */
-    uint8_t *given;   /* one a key, in table order: set by a file or an option, not by default */
+    px_arena *arena; /* holds the texts */
+    uint8_t *given;  /* one a key, in table order: set by a file or an option, not by default */
 };
 
 /* The defaults. Free with px_config_fini. */
 PX_CHECKED px_err *px_config_init(px_config *config);
 void px_config_fini(px_config *config);
-/* Sets keys from a JSON file with // comments; nested objects and dotted keys both work, null sets the
- * default. PX_BAD_INPUT: file, key path, what stands there, what is accepted, the nearest known key. */
+/* Sets keys from a JSON file with // comments; nested objects and dotted keys both work, null sets
+ * the default. PX_BAD_INPUT: file, key path, what stands there, what is accepted, the nearest known
+ * key. */
 PX_CHECKED px_err *px_config_read(px_config *config, const char *path);
 /* The same from parsed JSON; `where` names the source. */
 PX_CHECKED px_err *px_config_take(px_config *config, const cJSON *json, const char *where);
@@ -46,8 +48,8 @@ PX_CHECKED px_err *px_config_set(px_config *config, const char *assignment);
 PX_CHECKED px_err *px_config_check(const px_config *config);
 /* Every key, nested, with resolved values, as JSON text. */
 void px_config_print(const px_config *config, px_str *out);
-/* Sets *key to the first key of table order in which a and b differ and that matters to results (not
- * threads, paths, log or checkpoint keys; train.steps may grow), or NULL when none does. */
+/* Sets *key to the first key of table order in which a and b differ and that matters to results
+ * (not threads, paths, log or checkpoint keys; train.steps may grow), or NULL when none does. */
 const char *px_config_differs(const px_config *a, const px_config *b);
 /* docs/config.md: the table as Markdown. */
 void px_config_document(px_str *out);

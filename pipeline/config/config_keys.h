@@ -1,5 +1,6 @@
-/* config_keys.h - the table of keys: KEY(path, type, field, default, min or 0, max or choices, affects, help).
- * `affects`: R when a value changes results (a resumed run must have the same), else N. */
+/* config_keys.h - the table of keys: KEY(path, type, field, default, min or 0, max or choices,
+ * affects, help). `affects`: R when a value changes results (a resumed run must have the same),
+ * else N. */
 #ifndef PX_CONFIG_KEYS_H
 #define PX_CONFIG_KEYS_H
 

@@ -1,16 +1,16 @@
-/* manifest.h - manifest.json of a run folder: what made it, from what, with what, and what came out.
- * A cJSON object built up by its owner; written atomically. */
+/* manifest.h - manifest.json of a run folder: what made it, from what, with what, and what came
+ * out. A cJSON object built up by its owner; written atomically. */
 #ifndef PX_MANIFEST_H
 #define PX_MANIFEST_H
 
 #include "io.h"
 
-/* A new object with program version and commit, start time (UTC), host kind (CPU model, cores, memory;
- * no host name), library versions (MPI, HDF5, cJSON, oneDNN by the caller), command line. Free by
- * cJSON_Delete. */
+/* A new object with program version and commit, start time (UTC), host kind (CPU model, cores,
+ * memory; no host name), library versions (MPI, HDF5, cJSON, oneDNN by the caller), command line.
+ * Free by cJSON_Delete. */
 PX_CHECKED px_err *px_manifest_new(int argc, char **argv, int n_ranks, int threads, cJSON **out);
-/* inputs/outputs: adds {"path", "bytes", "sha256"} under manifest[group][name]; `sha256` NULL: computed
- * here from the file. */
+/* inputs/outputs: adds {"path", "bytes", "sha256"} under manifest[group][name]; `sha256` NULL:
+ * computed here from the file. */
 PX_CHECKED px_err *px_manifest_file(cJSON *manifest, const char *group, const char *name,
                                     const char *path, const char *sha256);
 PX_CHECKED px_err *px_manifest_text(cJSON *manifest, const char *name, const char *value);

@@ -8,8 +8,8 @@
 
 #include "base.h"
 
-/* Parses one text. PX_BAD_INPUT with line and column: not JSON, nested deeper than 200, invalid UTF-8,
- * a NUL inside, or something behind the value. *out is the caller's (cJSON_Delete). */
+/* Parses one text. PX_BAD_INPUT with line and column: not JSON, nested deeper than 200, invalid
+ * UTF-8, a NUL inside, or something behind the value. *out is the caller's (cJSON_Delete). */
 PX_CHECKED px_err *px_json_parse(const char *text, size_t size, cJSON **out);
 /* A whole file; with `comments`, // to the end of a line outside strings is allowed. */
 PX_CHECKED px_err *px_json_read(const char *path, bool comments, cJSON **out);
@@ -20,7 +20,8 @@ PX_CHECKED px_err *px_json_text(const cJSON *object, const char *key, const char
                                 const char **out);
 PX_CHECKED px_err *px_json_i64(const cJSON *object, const char *key, const char *where,
                                int64_t least, int64_t most, int64_t *out);
-PX_CHECKED px_err *px_json_f64(const cJSON *object, const char *key, const char *where, double *out);
+PX_CHECKED px_err *px_json_f64(const cJSON *object, const char *key, const char *where,
+                               double *out);
 PX_CHECKED px_err *px_json_bool(const cJSON *object, const char *key, const char *where, bool *out);
 /* The text at key, or NULL when it is absent, null or not a string. */
 const char *px_json_find_text(const cJSON *object, const char *key);
@@ -36,8 +37,8 @@ void px_json_print_pretty(const cJSON *item, px_str *out);
 typedef struct px_lines px_lines;
 /* Reads line by line; a line may be at most 64 MiB. */
 PX_CHECKED px_err *px_lines_open(const char *path, px_lines **out);
-/* The next line without its newline, borrowed until the next call; *text NULL at the end. Blank lines
- * are skipped. *line counts from 1. */
+/* The next line without its newline, borrowed until the next call; *text NULL at the end. Blank
+ * lines are skipped. *line counts from 1. */
 PX_CHECKED px_err *px_lines_next(px_lines *lines, const char **text, size_t *size, int64_t *line);
 void px_lines_close(px_lines *lines);
 

@@ -7,8 +7,9 @@
 
 typedef struct px_safetensors px_safetensors;
 /* A .safetensors file, or a folder with model.safetensors or its index. PX_BAD_INPUT with file and
- * offset or tensor: truncated, overlapping, holes, hostile lengths, a doubled name, a shard missing, a
- * tensor of the index missing, over 4 dimensions. A tensor's data may have any alignment. */
+ * offset or tensor: truncated, overlapping, holes, hostile lengths, a doubled name, a shard
+ * missing, a tensor of the index missing, over 4 dimensions. A tensor's data may have any
+ * alignment. */
 PX_CHECKED px_err *px_safetensors_open(const char *path, px_safetensors **out);
 void px_safetensors_close(px_safetensors *file);
 int px_safetensors_count(const px_safetensors *file);

@@ -1,5 +1,6 @@
-/* model.h - the Llama architecture: weights from files, forward and backward over kernels/ops.h, adapters,
- * the user model, export. Knows tokens, segments and tensors; nothing of pairs, losses or ranks. */
+/* model.h - the Llama architecture: weights from files, forward and backward over kernels/ops.h,
+ * adapters, the user model, export. Knows tokens, segments and tensors; nothing of pairs, losses or
+ * ranks. */
 #ifndef PX_MODEL_H
 #define PX_MODEL_H
 
@@ -22,15 +23,16 @@ typedef enum { PX_Q, PX_K, PX_V, PX_O, PX_GATE, PX_UP, PX_DOWN, PX_N_LINEAR } px
 
 /* --- weights source: a Hugging Face folder or a GGUF file, under Hugging Face names --- */
 typedef struct px_source px_source;
-/* PX_BAD_INPUT: another architecture (biases, sliding window in use, experts …), a tensor missing or of a
- * wrong shape, named with what was expected. */
+/* PX_BAD_INPUT: another architecture (biases, sliding window in use, experts …), a tensor missing
+ * or of a wrong shape, named with what was expected. */
 PX_CHECKED px_err *px_source_open(const char *path, px_source **out);
 void px_source_close(px_source *source);
 const px_shape *px_source_shape(const px_source *source);
 const char *px_source_path(const px_source *source);
 bool px_source_is_gguf(const px_source *source);
-/* Rows [first, first + n) of "model.layers.0.self_attn.q_proj.weight" …, in Hugging Face's row order (GGUF's
- * llama rows of q and k are put back), as `type` into out. lm_head.weight of a tied model is the table. */
+/* Rows [first, first + n) of "model.layers.0.self_attn.q_proj.weight" …, in Hugging Face's row
+ * order (GGUF's llama rows of q and k are put back), as `type` into out. lm_head.weight of a tied
+ * model is the table. */
 PX_CHECKED px_err *px_source_rows(px_source *source, const char *name, int64_t first, int64_t n,
                                   px_type type, void *out);
 /* SHA-256 over the weights' files (cached nowhere; ~1.5 GB/s). */
@@ -41,8 +43,8 @@ const px_tensor *px_source_at(const px_source *source, int i);
 
 /* --- trainable parameters: named f32 tensors in one flat vector, in a fixed order --- */
 typedef struct {
-    const char *name; /* "lora.12.q_proj.A", "user.bank", "user.weights", "user.generic", "user.offsets",
-                       * with full fine-tuning also the Hugging Face names */
+    const char *name; /* "lora.12.q_proj.A", "user.bank", "user.weights", "user.generic",
+                       * "user.offsets", with full fine-tuning also the Hugging Face names */
     int rank;
     int64_t dims[4];
     size_t offset, n; /* in floats */
@@ -52,18 +54,19 @@ typedef struct {
 typedef struct {
     px_param *params;
     int n_params;
-    size_t n;              /* floats in all */
-    float *values;         /* [n], 64-byte aligned */
-    int32_t n_users;       /* rows of user tensors; row 0 is the generic user */
-    int user_kind, mixing; /* px_user_kind, px_mixing */
+    size_t n;                  /* floats in all */
+    float *values;             /* [n], 64-byte aligned */
+    int32_t n_users;           /* rows of user tensors; row 0 is the generic user */
+    int user_kind, mixing;     /* px_user_kind, px_mixing */
     int64_t n_tokens, bank, d; /* T_u, K, d; T_u = 0 without a user model */
     px_arena *arena;
 } px_params;
 /* The parameters that config asks for, zero. n_users counts the generic one. */
 PX_CHECKED px_err *px_params_new(const px_config *config, const px_shape *shape, int32_t n_users,
                                  px_params **out);
-/* Initial values: A by Kaiming uniform as PEFT (bound 1/sqrt(in)), B 0, bank and e_0 from rows of the token
- * table, w and o as user.init says, base weights from source; a function of (config->seed) alone. */
+/* Initial values: A by Kaiming uniform as PEFT (bound 1/sqrt(in)), B 0, bank and e_0 from rows of
+ * the token table, w and o as user.init says, base weights from source; a function of
+ * (config->seed) alone. */
 PX_CHECKED px_err *px_params_init(px_params *params, const px_config *config, px_source *source);
 void px_params_free(px_params *params);
 const px_param *px_params_find(const px_params *params, const char *name); /* NULL: none */
@@ -75,13 +78,16 @@ PX_CHECKED px_err *px_params_sha256(const px_params *params, px_digest *out);
 void px_user_embed(const px_params *params, int32_t u, float *e);
 /* Adds dL/d(parameters) to grads [params->n] for dL/de [T_u, d] of user row u. */
 void px_user_embed_backward(const px_params *params, int32_t u, const float *de, float *grads);
-/* Root mean square distance of the e_u (u > 0) from their mean, over the root mean square norm of that mean;
- * 0 without users. Logged as user/spread: a dead embedding shows as 0. */
+/* Root mean square distance of the e_u (u > 0) from their mean, over the root mean square norm of
+ * that mean; 0 without users. Logged as user/spread: a dead embedding shows as 0. */
 double px_user_spread(const px_params *params);
 
 /* --- model --- */
 typedef struct px_model px_model;
-typedef enum { PX_MODEL_TRAIN = 1, PX_MODEL_LORA = 2 } px_model_use; /* TRAIN packs for backward too */
+typedef enum {
+    PX_MODEL_TRAIN = 1,
+    PX_MODEL_LORA = 2
+} px_model_use; /* TRAIN packs for backward too */
 /* Reads and packs the weights. The source may be closed afterwards. */
 PX_CHECKED px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, int use,
                                 px_model **out);
@@ -98,22 +104,23 @@ typedef struct {
     const uint64_t *keys;       /* [n] identity of each row for dropout */
     const px_segment *segments; /* attention structure, see ops.h */
     int32_t n_segments;
-    const float *soft;          /* [n_soft, d] soft-token embeddings, NULL when n_soft is 0 */
+    const float *soft; /* [n_soft, d] soft-token embeddings, NULL when n_soft is 0 */
     int32_t n_soft;
-    const int32_t *rows;        /* [n_rows] rows whose logits are wanted, ascending */
+    const int32_t *rows; /* [n_rows] rows whose logits are wanted, ascending */
     int32_t n_rows;
-    px_targets targets;         /* row: index into rows */
+    px_targets targets; /* row: index into rows */
 } px_slot;
 
 typedef struct px_pass px_pass; /* activations between forward and backward */
-/* Memory for slots of at most n rows, n_rows wanted rows, n_targets targets; `backward` keeps activations. */
+/* Memory for slots of at most n rows, n_rows wanted rows, n_targets targets; `backward` keeps
+ * activations. */
 PX_CHECKED px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_targets,
                                bool backward, px_pass **out);
 void px_pass_free(px_pass *pass);
 int64_t px_pass_bytes(const px_pass *pass);
 
-/* params NULL: the frozen base (reference), adapters off. drop_seed: seed of this step's dropout, used only
- * when `train`. */
+/* params NULL: the frozen base (reference), adapters off. drop_seed: seed of this step's dropout,
+ * used only when `train`. */
 typedef struct {
     const px_params *params;
     bool train;
@@ -122,8 +129,8 @@ typedef struct {
 /* logp [targets.n]. */
 PX_CHECKED px_err *px_model_forward(px_model *model, px_pass *pass, const px_slot *slot,
                                     px_forward how, double *logp);
-/* g [targets.n] = dL/dlogp; grads [params->n] += ; dsoft [n_soft, d] += (NULL: not wanted). After a forward
- * on the same pass, slot and `how`, the pass made with `backward`. */
+/* g [targets.n] = dL/dlogp; grads [params->n] += ; dsoft [n_soft, d] += (NULL: not wanted). After a
+ * forward on the same pass, slot and `how`, the pass made with `backward`. */
 PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot,
                                      px_forward how, const float *g, float *grads, float *dsoft);
 
@@ -131,10 +138,12 @@ PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_sl
 /* PEFT adapter folder: adapter_config.json, adapter_model.safetensors; base named by base_path. */
 PX_CHECKED px_err *px_export_peft(const char *dir, const px_params *params, const px_config *config,
                                   const px_shape *shape, const char *base_path);
-/* Hugging Face folder with W + (alpha/r) B A in bf16 (f32 with precision f32), config.json, tokenizer files. */
-PX_CHECKED px_err *px_export_merged(const char *dir, const px_params *params, const px_config *config,
-                                    px_source *source);
-/* Random weights of a shape (`like`: tiny, smollm2-135m, llama-3.2-1b, llama-3.1-8b) as a Hugging Face folder. */
+/* Hugging Face folder with W + (alpha/r) B A in bf16 (f32 with precision f32), config.json,
+ * tokenizer files. */
+PX_CHECKED px_err *px_export_merged(const char *dir, const px_params *params,
+                                    const px_config *config, px_source *source);
+/* Random weights of a shape (`like`: tiny, smollm2-135m, llama-3.2-1b, llama-3.1-8b) as a Hugging
+ * Face folder. */
 PX_CHECKED px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed);
 
 #endif

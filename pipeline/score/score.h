@@ -21,8 +21,9 @@ typedef struct {
  * where user is -1. */
 PX_CHECKED px_err *px_unit_build(px_corpus *corpus, const int32_t *pairs, int32_t n_pairs,
                                  int32_t user, int32_t n_soft, px_arena *arena, px_unit *out);
-/* Cuts units of the given sizes into slots: whole units, at most slot_tokens a slot unless one unit alone
- * is larger: slot_of[n], *n_slots. First fit, largest first: a function of the sizes alone. */
+/* Cuts units of the given sizes into slots: whole units, at most slot_tokens a slot unless one unit
+ * alone is larger: slot_of[n], *n_slots. First fit, largest first: a function of the sizes alone.
+ */
 PX_CHECKED px_err *px_slots_cut(const int64_t *sizes, int n, int64_t slot_tokens, int *slot_of,
                                 int *n_slots);
 

@@ -1,4 +1,5 @@
-/* text.h - from texts to token ids and back, and conversations to the text a model was trained on. */
+/* text.h - from texts to token ids and back, and conversations to the text a model was trained on.
+ */
 #ifndef PX_TEXT_H
 #define PX_TEXT_H
 
@@ -9,16 +10,17 @@
 
 typedef struct px_tokenizer px_tokenizer;
 
-/* From a folder with tokenizer.json (tokenizer_config.json beside it for template and special tokens)
- * or a GGUF file (a vocabulary alone is enough). PX_BAD_INPUT: names the file and what is not read. */
+/* From a folder with tokenizer.json (tokenizer_config.json beside it for template and special
+ * tokens) or a GGUF file (a vocabulary alone is enough). PX_BAD_INPUT: names the file and what is
+ * not read. */
 PX_CHECKED px_err *px_tokenizer_open(const char *model_path, px_tokenizer **out);
 void px_tokenizer_close(px_tokenizer *tok);
 int32_t px_tokenizer_size(const px_tokenizer *tok);
 /* -1 where the tokenizer has none. */
 int32_t px_tokenizer_bos(const px_tokenizer *tok);
 int32_t px_tokenizer_eos(const px_tokenizer *tok);
-/* SHA-256 over everything that decides ids: pieces, merges or scores, types, patterns, options. The same
- * vocabulary read from tokenizer.json and from GGUF may differ. */
+/* SHA-256 over everything that decides ids: pieces, merges or scores, types, patterns, options. The
+ * same vocabulary read from tokenizer.json and from GGUF may differ. */
 const char *px_tokenizer_sha256(const px_tokenizer *tok);
 
 /* A growing list of ids. {0} is empty. */
@@ -30,8 +32,8 @@ void px_ids_free(px_ids *ids);
 PX_CHECKED px_err *px_ids_add(px_ids *ids, int32_t id);
 
 /* Appends the ids of text (any bytes). With `special`, texts of special tokens become those tokens;
- * without, they are encoded as ordinary text. No BOS is added. Thread-safe on a const tokenizer is NOT
- * promised: one tokenizer a thread. */
+ * without, they are encoded as ordinary text. No BOS is added. Thread-safe on a const tokenizer is
+ * NOT promised: one tokenizer a thread. */
 PX_CHECKED px_err *px_encode(px_tokenizer *tok, const char *text, size_t size, bool special,
                              px_ids *out);
 /* Appends the bytes of ids; special tokens are written as their text when `special`, else left out.
@@ -58,10 +60,10 @@ const char *px_template_name(const px_template *tmpl);
 /* Hash of name and options (default system text …). */
 const char *px_template_sha256(const px_template *tmpl);
 
-/* Ids of a conversation exactly as transformers' apply_chat_template(tokenize=True) gives them, save that
- * message texts never become special tokens. With `prompt`, the generation prompt is added (what stands
- * before the answer). A last message of role "assistant" is closed by the end-of-turn token, nothing
- * behind it is returned. */
+/* Ids of a conversation exactly as transformers' apply_chat_template(tokenize=True) gives them,
+ * save that message texts never become special tokens. With `prompt`, the generation prompt is
+ * added (what stands before the answer). A last message of role "assistant" is closed by the
+ * end-of-turn token, nothing behind it is returned. */
 PX_CHECKED px_err *px_template_encode(px_template *tmpl, px_tokenizer *tok,
                                       const px_message *messages, int n, bool prompt, px_ids *out);
 
