@@ -207,11 +207,12 @@ px_err *px_json_parse(const char *text, size_t size, cJSON **out) {
     int64_t bad = px_utf8_check(text, size);
     if (bad >= 0) return scan_fail(&s, (size_t)bad, "invalid UTF-8 at byte %lld", (long long)bad);
     if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) s.at = 3; /* byte order mark */
+    size_t start = s.at; /* cJSON knows the mark only where at least two bytes follow it */
     scan_space(&s);
     PX_PASS(scan_value(&s));
     scan_space(&s);
     if (s.at < size) return scan_unexpected(&s, "nothing behind the value");
-    *out = cJSON_ParseWithLength(text, size);
+    *out = cJSON_ParseWithLength(text + start, size - start);
     if (!*out) PX_FAIL(PX_RUN_FAILED, "out of memory for %zu bytes of JSON", size);
     return NULL;
 }

@@ -110,6 +110,7 @@ def index_seeds():
     put("safetensors_index", "none", index({"weight_map": {}}))
     put("safetensors_index", "wrong-shard", index({"weight_map": {"a": "1", "c": "1"}}))
     put("safetensors_index", "itself", index({"weight_map": {"a": "model.safetensors.index.json"}}))
+    put("safetensors_index", "mark-and-digit", b"\xef\xbb\xbf7")  # once an "out of memory"
     put("safetensors_index", "parent", index({"weight_map": {"a": ".."}}))
     put("safetensors_index", "path", index({"weight_map": {"a": "../1"}}))
 
