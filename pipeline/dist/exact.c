@@ -81,7 +81,7 @@ void px_exact_sum_all(const px_ranks *ranks, px_exact *exact) {
 void px_exact_get(const px_exact *exact, float *g) {
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < exact->n; i++) {
-        __int128 sum = ((__int128)exact->high[i] << LOW_BITS) + exact->low[i];
+        __int128 sum = (__int128)exact->high[i] * ((__int128)1 << LOW_BITS) + exact->low[i];
         /* One rounding: __int128 to float rounds to nearest even, the scale is a power of two. A
          * sum below f32's normal range would round twice; 2^-72 is far above it. */
         g[i] = (float)sum * 0x1p-72f;
