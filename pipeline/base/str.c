@@ -83,6 +83,10 @@ void px_str_json(px_str *str, const char *text, size_t size) {
 }
 
 const char *px_double_text(double value, char out[32]) {
+    if (fabs(value) < 1e15 && floor(value) == value) { /* 100, not 1e+02 */
+        snprintf(out, 32, "%.0f", value);
+        return out;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, 32, "%.*g", digits, value);
         if (strtod(out, NULL) == value) break;
