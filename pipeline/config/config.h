@@ -33,6 +33,9 @@ struct px_config {
     uint8_t *given;  /* one a key, in table order: set by a file or an option, not by default */
 };
 
+/* The number of keys, which is also that of `given`. */
+int px_config_n_keys(void);
+
 /* The defaults. Free with px_config_fini. */
 PX_CHECKED px_err *px_config_init(px_config *config);
 void px_config_fini(px_config *config);
@@ -44,12 +47,14 @@ PX_CHECKED px_err *px_config_read(px_config *config, const char *path);
 PX_CHECKED px_err *px_config_take(px_config *config, const cJSON *json, const char *where);
 /* "key.path=value"; value is JSON or, for texts and choices, a bare word; lists as [a,b] or a,b. */
 PX_CHECKED px_err *px_config_set(px_config *config, const char *assignment);
-/* Checks that span keys (warm-up without steps, targets empty with lora.r > 0, …). */
+/* Checks that span keys (nothing to train, targets empty with lora.r > 0, …). What is only unlikely
+ * to be meant (a key without effect, warm-up longer than the run) is a warning in the log. */
 PX_CHECKED px_err *px_config_check(const px_config *config);
 /* Every key, nested, with resolved values, as JSON text. */
 void px_config_print(const px_config *config, px_str *out);
-/* Sets *key to the first key of table order in which a and b differ and that matters to results
- * (not threads, paths, log or checkpoint keys; train.steps may grow), or NULL when none does. */
+/* The first key of table order in which a (an earlier run's) and b differ and that matters to
+ * results (not threads, paths, log or checkpoint keys; train.steps may grow), or NULL when none
+ * does. Static. */
 const char *px_config_differs(const px_config *a, const px_config *b);
 /* docs/config.md: the table as Markdown. */
 void px_config_document(px_str *out);

@@ -1,6 +1,8 @@
 /* config_keys.h - the table of keys: KEY(path, type, field, default, min or 0, max or choices,
  * affects, help). `affects`: R when a value changes results (a resumed run must have the same),
- * else N. */
+ * else N. f64s: the default is a list in parentheses; min is of each value, which stays below 1;
+ * max is how many values there must be. A new key is one line here; docs/config.md is printed from
+ * it (PX_UPDATE=1 tests/unit/test_config). */
 #ifndef PX_CONFIG_KEYS_H
 #define PX_CONFIG_KEYS_H
 
@@ -50,7 +52,7 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("train.length_normalised", bool, train_length_normalised, false, 0, 0, R, "log-probabilities divided by the number of response tokens") \
     KEY("optim.lr", f64, optim_lr, 5e-5, 0, 10, R, "peak learning rate, reached after warm-up") \
     KEY("optim.user_lr", f64, optim_user_lr, 0, 0, 10, R, "rate of user parameters; 0: as optim.lr") \
-    KEY("optim.betas", f64s, optim_betas, ({0.9, 0.999}), 0, 2, R, "AdamW's two decay rates") \
+    KEY("optim.betas", f64s, optim_betas, (0.9, 0.999), 0, 2, R, "AdamW's two decay rates") \
     KEY("optim.eps", f64, optim_eps, 1e-8, 0, 1, R, "AdamW's epsilon") \
     KEY("optim.weight_decay", f64, optim_weight_decay, 0, 0, 10, R, "decoupled weight decay") \
     KEY("optim.schedule", choice, optim_schedule, PX_SCHEDULE_COSINE, 0, "cosine linear constant", R, "of the rate after warm-up") \

@@ -9,10 +9,14 @@
  * memory; no host name), library versions (MPI, HDF5, cJSON, oneDNN by the caller), command line.
  * Free by cJSON_Delete. */
 PX_CHECKED px_err *px_manifest_new(int argc, char **argv, int n_ranks, int threads, cJSON **out);
+/* Bytes and SHA-256 of a file, or of a folder: of the name and digest of each file in it, by name
+ * (not in folders below, nothing that starts with a dot). PX_BAD_INPUT: missing or unreadable. */
+PX_CHECKED px_err *px_manifest_digest(const char *path, int64_t *bytes, px_digest *out);
 /* inputs/outputs: adds {"path", "bytes", "sha256"} under manifest[group][name]; `sha256` NULL:
- * computed here from the file. */
+ * computed here by px_manifest_digest. */
 PX_CHECKED px_err *px_manifest_file(cJSON *manifest, const char *group, const char *name,
                                     const char *path, const char *sha256);
+/* A name with dots goes into nested objects ("libraries.onednn"); an earlier value is replaced. */
 PX_CHECKED px_err *px_manifest_text(cJSON *manifest, const char *name, const char *value);
 PX_CHECKED px_err *px_manifest_f64(cJSON *manifest, const char *name, double value);
 /* Adds the resolved configuration text (px_config_print) under "config". */
