@@ -185,6 +185,8 @@ struct px_tokenizer {
 PX_CHECKED px_err *px_encode_marked(px_tokenizer *tok, const char *text, const unsigned char *marks,
                                     size_t size, bool special, px_ids *out);
 
+/* How many bytes of a text an error quotes: at most 60, never half a character. */
+int px_clip(const char *text, size_t size);
 /* Room for n pieces, all holes. */
 PX_CHECKED px_err *px_vocab_reserve(px_tokenizer *tok, int64_t n);
 /* Piece `id` < n_pieces; text is copied. In a byte-level vocabulary the stand-ins of a normal piece

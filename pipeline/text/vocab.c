@@ -42,6 +42,12 @@ int px_byte_of_piece(const char *text, size_t size) {
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+int px_clip(const char *text, size_t size) {
+    size_t end = PX_MIN(size, 60u);
+    while (end > 0 && end < size && ((unsigned char)text[end] & 0xC0) == 0x80) end--;
+    return (int)end;
+}
+
 px_err *px_vocab_reserve(px_tokenizer *tok, int64_t n) {
     if (n < 1 || n > INT32_MAX / 2)
         PX_FAIL(PX_BAD_INPUT, "a vocabulary of %lld pieces", (long long)n);
@@ -115,7 +121,8 @@ px_err *px_vocab_merge(px_tokenizer *tok, const px_map *all, int64_t rank, const
     char both[512], *long_both = NULL;
     if (a < 0 || b < 0)
         PX_FAIL(PX_BAD_INPUT, "merge %lld: \"%.*s\" is no piece of the vocabulary", (long long)rank,
-                (int)PX_MIN(a < 0 ? left_size : right_size, 60u), a < 0 ? left : right);
+                px_clip(a < 0 ? left : right, a < 0 ? left_size : right_size),
+                a < 0 ? left : right);
     if (left_size + right_size > sizeof both) {
         long_both = malloc(left_size + right_size);
         if (!long_both) PX_NO_MEMORY();
@@ -127,8 +134,7 @@ px_err *px_vocab_merge(px_tokenizer *tok, const px_map *all, int64_t rank, const
     free(long_both);
     if (id < 0)
         PX_FAIL(PX_BAD_INPUT, "merge %lld: \"%.*s\" and \"%.*s\" make no piece of the vocabulary",
-                (long long)rank, (int)PX_MIN(left_size, 60u), left, (int)PX_MIN(right_size, 60u),
-                right);
+                (long long)rank, px_clip(left, left_size), left, px_clip(right, right_size), right);
     int32_t ids[3] = {a, b, id};
     px_sha_add(tok->sha, ids, sizeof ids);
     if (tok->pieces[id].kind == PX_PIECE_SPECIAL)

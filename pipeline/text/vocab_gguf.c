@@ -43,7 +43,7 @@ static px_err *piece_read(px_tokenizer *tok, const px_gguf *file, int32_t id, bo
     if (kind == PX_PIECE_BYTE && px_byte_of_piece(text, size) < 0)
         PX_FAIL(PX_BAD_INPUT,
                 KEY "tokens[%d] is \"%.*s\", typed a byte; <0x00> to <0xFF> are bytes", id,
-                (int)PX_MIN(size, 60u), text);
+                px_clip(text, size), text);
     PX_PASS(px_vocab_set(tok, id, text, size, kind));
     if (kind != PX_PIECE_SPECIAL && kind != PX_PIECE_ADDED) return NULL;
     if (size > UINT32_MAX) PX_FAIL(PX_BAD_INPUT, KEY "tokens[%d] is of %zu bytes", id, size);
@@ -76,7 +76,7 @@ static px_err *merges_fill(px_tokenizer *tok, const px_gguf *file, int64_t n, co
         if (!space)
             PX_FAIL(PX_BAD_INPUT,
                     KEY "merges[%lld] is \"%.*s\"; two pieces and a space are a merge",
-                    (long long)i, (int)PX_MIN(size, 60u), text);
+                    (long long)i, px_clip(text, size), text);
         size_t left = (size_t)(space - text);
         PX_TRY(px_vocab_merge(tok, all, i, text, left, space + 1, size - left - 1), KEY "merges");
     }
@@ -176,7 +176,7 @@ static px_err *vocab_read(px_tokenizer *tok, const px_gguf *file) {
         PX_FAIL(PX_BAD_INPUT,
                 KEY
                 "model is \"%.*s\"; gpt2 (byte-level BPE) and llama (SentencePiece BPE) are read",
-                (int)PX_MIN(size, 60u), model);
+                px_clip(model, size), model);
     int32_t unknown = -1, padding = -1;
     PX_PASS(id_read(tok, file, KEY "bos_token_id", llama ? 1 : -1, &tok->bos));
     PX_PASS(id_read(tok, file, KEY "eos_token_id", llama ? 2 : -1, &tok->eos));

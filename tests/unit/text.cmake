@@ -1,0 +1,1 @@
+px_test(test_text SOURCES test_text.c USES px_base px_io px_text)
