@@ -192,7 +192,6 @@ static px_err *select_by(jinja_run *run, const jinja_node *node, const jinja_val
                 px_jinja_kind_name(list));
     jinja_node fake = {.line = node->line, .text = test ? test->text : NULL};
     jinja_args more = {.n = args->n > 2, .values = {args->values[2]}};
-    PX_PASS(px_jinja_list_new(run, out));
     for (size_t i = 0; i < list->list->n; i++) {
         const jinja_value *item = &list->list->items[i], *found = NULL;
         jinja_value value = {.kind = V_UNDEFINED, .text = key->text};

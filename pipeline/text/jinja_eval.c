@@ -173,6 +173,10 @@ static px_err *call(jinja_run *run, const jinja_node *node, jinja_value *out) {
     PX_PASS(px_jinja_eval(run, what, &self));
     if (self.kind == V_MACRO) return macro_call(run, self.macro, &args, out);
     if (self.kind == V_BUILTIN) return px_jinja_builtin(run, node, self.text, &args, out);
+    if (what->text && !strcmp(what->text, "strftime_now"))
+        PX_FAIL(PX_BAD_INPUT,
+                "line %d: the template asks for today's date; a run could not be repeated",
+                node->line);
     PX_FAIL(PX_BAD_INPUT, "line %d: %s \"%.60s\" cannot be called", node->line,
             px_jinja_kind_name(&self), what->text ? what->text : "");
 }
