@@ -1,6 +1,6 @@
 """Makes the seeds of the weights readers in corpus/gguf, corpus/safetensors and
-corpus/safetensors_index beside this file: small good files of each kind that the fuzzers start from,
-and the damages that matter most. Inputs that once broke a reader are kept there under other names.
+corpus/safetensors_index beside this file: small good files of each kind that the fuzzers start
+from, the damages that matter most, and inputs that once broke a reader.
 Run: python corpus.py (no packages needed)"""
 import json
 import os
@@ -66,7 +66,8 @@ def gguf_seeds():
         put("gguf", "type-" + name, gguf([("k", struct.pack("<I", 8) + text("v"))],
                                          [(name, [elements, 2], number, data)]))
     put("gguf", "ranks", gguf([], [("s", [], 0, bytes(4)), ("v", [2], 0, bytes(8)),
-                                   ("z", [0, 3], 0, b""), ("q", [1, 2, 1, 2], 0, bytes(16))], version=2))
+                                   ("z", [0, 3], 0, b""), ("q", [1, 2, 1, 2], 0, bytes(16))],
+                              version=2))
     put("gguf", "array-of-arrays", gguf([("k", struct.pack("<IIQ", 9, 9, 1))], []))
     put("gguf", "length-2-63", gguf([("k", struct.pack("<IIQ", 9, 8, 1 << 63))], []))
     put("gguf", "dims-overflow", gguf([], [("a", [1 << 62, 1 << 62], 0, b"")]))
@@ -90,14 +91,18 @@ def safetensors_seeds():
                                    bytes(range(16))))
     put("safetensors", "other-types", st({"a": one("I64", [1], 0, 8), "b": one("BOOL", [2], 8, 10),
                                           "c": one("F4", [9, 0, 1, 2], 10, 11)}, bytes(11)))
-    put("safetensors", "odd-place", st({"a": one("U8", [1], 0, 1), "b": one("F32", [1], 1, 5)}, bytes(5)))
-    put("safetensors", "overlap", st({"a": one("U8", [4], 0, 4), "b": one("U8", [4], 2, 6)}, bytes(6)))
+    put("safetensors", "odd-place", st({"a": one("U8", [1], 0, 1),
+                                        "b": one("F32", [1], 1, 5)}, bytes(5)))
+    put("safetensors", "overlap", st({"a": one("U8", [4], 0, 4),
+                                      "b": one("U8", [4], 2, 6)}, bytes(6)))
     put("safetensors", "doubled", st(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
-                                     b'"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', bytes(2)))
+                                     b'"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+                                     bytes(2)))
     put("safetensors", "length-2-63", st({}, length=1 << 63))
     put("safetensors", "deep", st(b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"))
     put("safetensors", "dims-overflow", st({"a": one("F32", [1 << 52, 1 << 52], 0, 0)}))
-    put("safetensors", "escapes", st(b'{"\\u00fc\\n":{"dtype":"\\u00468","shape":[],"data_offsets":[0,0]}} '))
+    put("safetensors", "escapes", st(b'{"\\u00fc\\n":{"dtype":"\\u00468","shape":[],'
+                                     b'"data_offsets":[0,0]}} '))
 
 
 def index_seeds():

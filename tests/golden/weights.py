@@ -70,10 +70,12 @@ def main():
             f.write(v.tobytes())
 
     ramp = torch.arange(15, dtype=torch.float32).reshape(3, 5) / 4 - 1
-    save_file({"f32": ramp, "f16": ramp.half(), "bf16": ramp.bfloat16(), "scalar": torch.tensor(2.5),
-               "empty": torch.zeros(0, 7), "i64": torch.arange(3), "bool": torch.tensor([True, False]),
-               "rank4": torch.arange(24, dtype=torch.float32).reshape(1, 2, 3, 4)},
-              os.path.join(here, "weights.safetensors"), metadata={"format": "pt", "note": 'a "b" ü'})
+    tensors = {"f32": ramp, "f16": ramp.half(), "bf16": ramp.bfloat16(),
+               "scalar": torch.tensor(2.5), "empty": torch.zeros(0, 7), "i64": torch.arange(3),
+               "bool": torch.tensor([True, False]),
+               "rank4": torch.arange(24, dtype=torch.float32).reshape(1, 2, 3, 4)}
+    save_file(tensors, os.path.join(here, "weights.safetensors"),
+              metadata={"note": 'a "b" ü'})
 
     halves = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
     halves[np.isnan(halves)] = 0

@@ -242,91 +242,67 @@ static px_err *open_parts(const parts *p, px_gguf **file, unsigned char **copy) 
     return err;
 }
 
-#define EIGHT "\7\7\7\7\7\7\7\7"
+/* A part of `parts` and what to put there; size 0: none. */
+typedef struct {
+    size_t at, size;
+    uintptr_t value;
+} change;
+
+#define SET(part, to)                                                                              \
+    { offsetof(parts, part), sizeof(good.part), (uintptr_t)(to) }
+#define TOP (1ull << 63)
+
+static const unsigned char alignments[3][4] = {{0, 0, 0, 0}, {3, 0, 0, 0}, {0, 0, 0, 0x80}};
+#define ALIGNED(i)                                                                                 \
+    { SET(key, "general.alignment"), SET(type, 4), SET(value, alignments[i]), SET(value_size, 4) }
+
+static const struct {
+    const char *text;
+    change changes[4];
+} wrongs[] = {
+    {"version 1,", {SET(version, 1)}},
+    {"version 4,", {SET(version, 4)}},
+    {"big-endian", {SET(version, 0x03000000)}},
+    {"number of tensors is 9223372036854775808", {SET(n_tensors, TOP)}},
+    {"number of metadata is 18446744073709551615", {SET(n_values, UINT64_MAX)}},
+    {"value's type is 13", {SET(type, 13)}},
+    {"an array of arrays", {SET(array_type, 9)}},
+    {"array's type is 4294967295", {SET(array_type, UINT32_MAX)}},
+    {"9223372036854775808 elements of i32", {SET(n, TOP)}},
+    {"2305843009213693952 elements of text", {SET(array_type, 8), SET(n, TOP / 4)}},
+    {"a text of 9223372036854775808", {SET(type, 8), SET(n, TOP)}},
+    {"a bool is 7", {SET(type, 7), SET(value, "\7\7\7\7\7\7\7\7")}},
+    {"key is not UTF-8", {SET(key, "\xff")}},
+    {"name is not UTF-8", {SET(names[0], "a\xc3")}},
+    {"tensor one is doubled", {SET(names[1], "one")}},
+    {"rank 5", {SET(rank, 5)}},
+    {"rank 4294967295", {SET(rank, UINT32_MAX)}},
+    {"a dimension of 9223372036854775808", {SET(dims[0], TOP)}},
+    {"size overflows", {SET(dims[1], TOP / 2)}},
+    {"size overflows", {SET(dims[1], TOP / 8)}},
+    {"type 4 is not known", {SET(tensor_type, 4)}},
+    {"type 99 is not known", {SET(tensor_type, 99)}},
+    {"a row of 4 elements, Q8_0 has blocks of 32", {SET(tensor_type, 8)}},
+    {"offset 33 is not a multiple", {SET(offsets[1], 33)}},
+    {"at offset 18446744073709551584", {SET(offsets[1], UINT64_MAX - 31)}},
+    {"overlap", {SET(offsets[1], 0)}},
+    {"at offset 32 of the data", {SET(data_size, 63)}},
+    {"general.alignment is 0", ALIGNED(0)},
+    {"general.alignment is 3", ALIGNED(1)},
+    {"general.alignment is 2147483648", ALIGNED(2)},
+    {"general.alignment is text", {SET(key, "general.alignment"), SET(type, 8), SET(n, 8)}},
+};
 
 static void wrong_parts_are_named(void **state) {
     (void)state;
-    struct {
-        const char *text;
-        parts p;
-    } cases[] = {
-        {"version 1,", good},
-        {"version 4,", good},
-        {"big-endian", good},
-        {"number of tensors is 9223372036854775808", good},
-        {"number of metadata is 18446744073709551615", good},
-        {"value's type is 13", good},
-        {"an array of arrays", good},
-        {"array's type is 4294967295", good},
-        {"9223372036854775808 elements of i32", good},
-        {"2305843009213693952 elements of text", good},
-        {"a text of 9223372036854775808", good},
-        {"a bool is 7", good},
-        {"key is not UTF-8", good},
-        {"tensor one is doubled", good},
-        {"rank 5", good},
-        {"rank 4294967295", good},
-        {"a dimension of 9223372036854775808", good},
-        {"size overflows", good},
-        {"size overflows", good},
-        {"type 4 is not known", good},
-        {"type 99 is not known", good},
-        {"a row of 4 elements, Q8_0 has blocks of 32", good},
-        {"offset 33 is not a multiple", good},
-        {"at offset 18446744073709551584", good},
-        {"overlap", good},
-        {"at offset 32 of the data", good},
-        {"general.alignment is 0", good},
-        {"general.alignment is 3", good},
-        {"general.alignment is 2147483648", good},
-        {"general.alignment is text", good},
-    };
-    int c = 0;
-    cases[c++].p.version = 1;
-    cases[c++].p.version = 4;
-    cases[c++].p.version = 0x03000000;
-    cases[c++].p.n_tensors = 1ull << 63;
-    cases[c++].p.n_values = UINT64_MAX;
-    cases[c++].p.type = 13;
-    cases[c++].p.array_type = 9;
-    cases[c++].p.array_type = UINT32_MAX;
-    cases[c++].p.n = 1ull << 63;
-    cases[c].p.array_type = 8;
-    cases[c++].p.n = 1ull << 61;
-    cases[c].p.type = 8;
-    cases[c++].p.n = 1ull << 63;
-    cases[c].p.type = 7;
-    cases[c++].p.value = EIGHT;
-    cases[c++].p.key = "\xff";
-    cases[c++].p.names[1] = "one";
-    cases[c++].p.rank = 5;
-    cases[c++].p.rank = UINT32_MAX;
-    cases[c++].p.dims[0] = 1ull << 63;
-    cases[c++].p.dims[1] = 1ull << 62;
-    cases[c++].p.dims[1] = 1ull << 60;
-    cases[c++].p.tensor_type = 4;
-    cases[c++].p.tensor_type = 99;
-    cases[c++].p.tensor_type = 8;
-    cases[c++].p.offsets[1] = 33;
-    cases[c++].p.offsets[1] = UINT64_MAX - 31;
-    cases[c++].p.offsets[1] = 0;
-    cases[c++].p.data_size = 63;
-    static const uint32_t alignments[] = {0, 3, 1u << 31};
-    for (int i = 0; i < 3; i++) {
-        parts *p = &cases[c++].p;
-        p->key = "general.alignment";
-        p->type = 4;
-        p->value = (const char *)&alignments[i];
-        p->value_size = 4;
-    }
-    cases[c].p.key = "general.alignment";
-    cases[c].p.type = 8;
-    cases[c++].p.n = 8;
-    assert_int_equal(c, PX_COUNT(cases));
-    for (size_t i = 0; i < PX_COUNT(cases); i++) {
+    for (size_t i = 0; i < PX_COUNT(wrongs); i++) {
+        parts p = good;
+        for (size_t c = 0; c < PX_COUNT(wrongs[i].changes); c++) /* little endian: the low bytes */
+            memcpy((char *)&p + wrongs[i].changes[c].at, &wrongs[i].changes[c].value,
+                   wrongs[i].changes[c].size);
         px_gguf *file = NULL;
         unsigned char *copy = NULL;
-        px_assert_error(open_parts(&cases[i].p, &file, &copy), PX_BAD_INPUT, cases[i].text);
+        px_assert_error(open_parts(&p, &file, &copy), PX_BAD_INPUT, wrongs[i].text);
         assert_null(file);
         free(copy);
     }
