@@ -198,6 +198,10 @@ static bool are_segments(const px_attn *attn, int64_t n_rows) {
         px_segment segment = attn->segments[i];
         if (segment.begin != row || segment.end < segment.begin) return false;
         if (segment.parent < -1 || segment.parent >= i) return false;
+        /* Depth first: the parent is on the path of the segment before. */
+        int32_t on_path = i - 1;
+        while (on_path > segment.parent) on_path = attn->segments[on_path].parent;
+        if (on_path != segment.parent) return false;
         row = segment.end;
     }
     return row == n_rows;
@@ -205,6 +209,7 @@ static bool are_segments(const px_attn *attn, int64_t n_rows) {
 static bool are_heads(const px_attn *attn, px_mat q, px_mat k, px_mat v) {
     if (attn->n_kv_heads < 1 || attn->n_heads % attn->n_kv_heads || attn->head_dim < 1)
         return false;
+    if (k.type != q.type || v.type != q.type) return false;
     int64_t kv_cols = (int64_t)attn->n_kv_heads * attn->head_dim;
     return has_shape(q, q.rows, (int64_t)attn->n_heads * attn->head_dim) &&
            has_shape(k, q.rows, kv_cols) && has_shape(v, q.rows, kv_cols);
@@ -217,6 +222,7 @@ void px_op_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, p
 void px_op_attention_backward(px_stream *s, const px_attn_back *io, const px_attn *attn) {
     CHECK(are_heads(attn, io->q, io->k, io->v) && are_heads(attn, io->dq, io->dk, io->dv));
     CHECK(same_shape(io->q, io->out) && same_shape(io->q, io->dout));
+    CHECK(io->out.type == io->q.type && io->dout.type == io->q.type);
     CHECK(same_shape(io->q, io->dq) && are_segments(attn, io->q.rows));
     s->backend->attention_backward(s, io, attn);
 }
@@ -230,9 +236,8 @@ static bool are_targets(px_targets t, int64_t n_rows, const px_weight *w) {
 }
 void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
                 px_targets targets) {
-    const int needed = PX_PACK_FORWARD | PX_PACK_ROWS | (ew.data ? PX_PACK_BACKWARD : 0);
     CHECK(has_shape(h, h.rows, w->in) && h.type == w->type && are_targets(targets, h.rows, w));
-    CHECK((w->pack & needed) == needed && w->backend == s->backend);
+    CHECK((w->pack & PX_PACK_ROWS) && w->backend == s->backend);
     CHECK(!ew.data || (same_shape(h, ew) && ew.type == PX_F32));
     s->backend->head(s, logp, lse, ew, h, w, targets);
 }
@@ -245,7 +250,7 @@ void px_op_head_backward(px_stream *s, px_mat dh, const float *g, px_mat ew, con
 void px_op_head_backward_weight(px_stream *s, float *dw, const float *g, const float *lse, px_mat h,
                                 const px_weight *w, px_targets targets) {
     CHECK(has_shape(h, h.rows, w->in) && h.type == w->type && are_targets(targets, h.rows, w));
-    CHECK(w->pack & PX_PACK_FORWARD);
+    CHECK(w->pack & PX_PACK_ROWS);
     s->backend->head_backward_weight(s, dw, g, lse, h, w, targets);
 }
 

@@ -43,7 +43,7 @@ typedef struct px_weight px_weight;
 typedef enum {
     PX_PACK_FORWARD = 1,  /* px_op_linear */
     PX_PACK_BACKWARD = 2, /* px_op_linear_backward_input */
-    PX_PACK_ROWS = 4      /* keeps plain rows: px_op_head needs them */
+    PX_PACK_ROWS = 4      /* keeps plain rows: all that px_op_head and its backwards need */
 } px_pack;
 /* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are
  * copied). */
@@ -135,8 +135,8 @@ typedef struct {
     float scale; /* of q·k, 1/sqrt(head_dim) as a rule */
 } px_attn;
 /* out [T, H·hd] = softmax(scale · q kᵀ over visible rows) v; lse [T, H] f32 = log Σ exp. Head h
- * uses kv head h / (H / Hkv). q [T, H·hd], k, v [T, Hkv·hd] (strides may be longer: views of one
- * matrix). */
+ * uses kv head h / (H / Hkv). q [T, H·hd], k, v [T, Hkv·hd] of one type (strides may be longer:
+ * views of one matrix). A row has the same bits in a tree as in its path on its own. */
 void px_op_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
                      const px_attn *attn);
 typedef struct {
@@ -155,8 +155,7 @@ typedef struct {
 /* logp[m] = logit(row, id) - lse(row), logits = h · Wᵀ in f32; lse [N] f32 by a running maximum
  * over vocabulary chunks, sums f32 or wider. ew [N, d] f32 (data NULL: not wanted): Σ_v softmax(v)
  * · W[v], the expected row of W, from the same pass (the running rescale of flash attention, Dao
- * 2022), so that the backward needs no logits again. w packed FORWARD | ROWS (BACKWARD too where ew
- * is wanted). */
+ * 2022), so that the backward needs no logits again. w needs PX_PACK_ROWS only. */
 void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
                 px_targets targets);
 /* dh[n] = Σ_{m: row = n} g[m] · (W[id[m]] - ew[n]). */

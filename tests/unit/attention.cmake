@@ -1,0 +1,6 @@
+px_test(test_attention SOURCES test_attention.c USES px_base px_kernels)
+px_test(test_head SOURCES test_head.c USES px_base px_kernels)
+if(PX_TESTS)
+    add_executable(bench_attention ${CMAKE_SOURCE_DIR}/tests/bench/bench_attention.c)
+    target_link_libraries(bench_attention PRIVATE px_options px_base px_kernels)
+endif()
