@@ -58,7 +58,8 @@ const struct argp px_cli_config_argp = {config_options, parse_config, NULL, NULL
 px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
     PX_PASS(px_config_init(out));
     px_err *err = NULL;
-    if (cli->file) err = px_config_read(out, cli->file);
+    if (cli->base) err = px_config_read(out, cli->base);
+    if (!err && cli->file) err = px_config_read(out, cli->file);
     for (int i = 0; !err && i < cli->n_sets; i++) {
         err = px_config_set(out, cli->sets[i]);
         if (err) err = px_err_add(err, __FILE__, __LINE__, "--set %s", cli->sets[i]);

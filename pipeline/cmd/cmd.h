@@ -22,6 +22,7 @@ PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
 
 /* --- --config FILE, --set KEY=VALUE …, --print-config as an argp child --- */
 typedef struct {
+    const char *base; /* read before `file`: a run's own configuration; NULL: none */
     const char *file, *sets[256];
     int n_sets;
     bool print;
@@ -29,7 +30,7 @@ typedef struct {
 /* In a command's `children`: {&px_cli_config_argp, 0, "Configuration:", 0}; in its parser, on
  * ARGP_KEY_INIT: state->child_inputs[0] = &cli. */
 extern const struct argp px_cli_config_argp;
-/* Defaults, then the file, then the assignments in order, then checked. Free with px_config_fini.
+/* Defaults, then the base, the file, then the assignments in order, then checked. Free with px_config_fini.
  */
 PX_CHECKED px_err *px_cli_config_load(const px_cli_config *cli, px_config *out);
 /* --print-config: rank 0 prints it to stdout. */
