@@ -18,6 +18,7 @@ typedef struct {
 
 static const command commands[] = {
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
+    {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
 };
 
 static void print_help(FILE *out) {

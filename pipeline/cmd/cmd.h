@@ -30,7 +30,8 @@ typedef struct {
 /* In a command's `children`: {&px_cli_config_argp, 0, "Configuration:", 0}; in its parser, on
  * ARGP_KEY_INIT: state->child_inputs[0] = &cli. */
 extern const struct argp px_cli_config_argp;
-/* Defaults, then the base, the file, then the assignments in order, then checked. Free with px_config_fini.
+/* Defaults, then the base, the file, then the assignments in order, then checked. Free with
+ * px_config_fini.
  */
 PX_CHECKED px_err *px_cli_config_load(const px_cli_config *cli, px_config *out);
 /* --print-config: rank 0 prints it to stdout. */

@@ -1,4 +1,5 @@
-/* estimate.c - accuracies with intervals. People, not pairs, are resampled: a person's pairs are not independent. */
+/* estimate.c - accuracies with intervals. People, not pairs, are resampled: a person's pairs are
+ * not independent. */
 #include "eval.h"
 
 #include <math.h>
@@ -47,11 +48,11 @@ static double quantile(const double *sorted, int64_t n, double q) {
     return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
 }
 
-px_err *px_eval_estimate(const px_person_sums *people, int32_t n_people, int64_t samples, uint64_t seed,
-                         px_eval_row *row) {
-    px_estimate *targets[N_STATS] = {
-        &row->accuracy[0], &row->accuracy[1], &row->accuracy[2], &row->margin[0],
-        &row->margin[1],   &row->margin[2],   &row->delta_own,   &row->delta_swap};
+px_err *px_eval_estimate(const px_person_sums *people, int32_t n_people, int64_t samples,
+                         uint64_t seed, px_eval_row *row) {
+    px_estimate *targets[N_STATS] = {&row->accuracy[0], &row->accuracy[1], &row->accuracy[2],
+                                     &row->margin[0],   &row->margin[1],   &row->margin[2],
+                                     &row->delta_own,   &row->delta_swap};
     px_person_sums all = {0};
     double stats[N_STATS];
     for (int32_t i = 0; i < n_people; i++) add(&all, &people[i]);

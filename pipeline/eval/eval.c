@@ -21,7 +21,8 @@ typedef struct {
 } evaluation;
 
 static const char *const split_names[] = {"train", "seen", "unseen"};
-static const char *const type_names[] = {"unguided", "values guided", "controversy guided", "other"};
+static const char *const type_names[] = {"unguided", "values guided", "controversy guided",
+                                         "other"};
 
 static bool has_run(const evaluation *e) { return e->job->run_dir != NULL; }
 
@@ -35,7 +36,8 @@ static px_err *open_model(evaluation *e) {
     if (has_run(e) && strcmp(e->weights_sha256.hex, e->run.weights_sha256) != 0)
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on", path);
     PX_PASS_TO(done, px_stream_open("cpu", e->job->threads, &e->stream));
-    PX_PASS_TO(done, px_model_new(e->stream, source, e->config, has_run(e) ? PX_MODEL_LORA : 0, &e->model));
+    PX_PASS_TO(done, px_model_new(e->stream, source, e->config, has_run(e) ? PX_MODEL_LORA : 0,
+                                  &e->model));
     if (has_run(e) && e->run.config.full_finetune) err = px_model_update(e->model, e->run.params);
 done:
     px_source_close(source);
@@ -49,13 +51,15 @@ static px_err *check_tokenizer(const evaluation *e) {
     bool same = !strcmp(px_tokenizer_sha256(tok), e->corpus->tokenizer_sha256);
     px_tokenizer_close(tok);
     if (same) return NULL;
-    PX_FAIL(PX_BAD_INPUT, "%s was made for another tokenizer than that of %s: prepare it with this model",
+    PX_FAIL(PX_BAD_INPUT,
+            "%s was made for another tokenizer than that of %s: prepare it with this model",
             e->job->corpus_path, path);
 }
 
 static px_err *open_inputs(evaluation *e) {
     PX_PASS(px_arena_new(65536, &e->arena));
-    if (has_run(e)) PX_PASS(px_run_open(e->job->run_dir, e->job->step, e->job->model_path, &e->run));
+    if (has_run(e))
+        PX_PASS(px_run_open(e->job->run_dir, e->job->step, e->job->model_path, &e->run));
     PX_PASS(px_corpus_open(e->job->corpus_path, &e->corpus));
     PX_PASS(check_tokenizer(e));
     e->reference = px_take(e->arena, double, 2, e->corpus->n_pairs);
@@ -69,7 +73,8 @@ static px_err *select_pairs(evaluation *e) {
     for (int32_t p = 0; p < e->corpus->n_pairs; p++)
         if (e->job->splits & 1u << e->corpus->convs[e->corpus->pairs[p].conv].split) pairs[n++] = p;
     if (n == 0)
-        PX_FAIL(PX_BAD_INPUT, "%s has no pairs in the split that --split names", e->job->corpus_path);
+        PX_FAIL(PX_BAD_INPUT, "%s has no pairs in the split that --split names",
+                e->job->corpus_path);
     e->result.pairs = pairs;
     e->result.n = n;
     return NULL;
@@ -100,14 +105,18 @@ static px_err *score_who_all(evaluation *e, px_who who, const int32_t *other) {
     px_err *err = px_arena_ok(e->arena);
     if (!err) err = rows_for(e, who, other, rows);
     PX_PASS(px_agree_all(e->ranks, err));
-    px_scorer scorer = {.ranks = e->ranks, .config = e->config, .corpus = e->corpus, .model = e->model,
+    px_scorer scorer = {.ranks = e->ranks,
+                        .config = e->config,
+                        .corpus = e->corpus,
+                        .model = e->model,
                         .params = has_run(e) ? e->run.params : NULL};
     PX_PASS(px_score_all(&scorer, r->pairs, rows, r->n, labels[who], logps));
     for (int32_t i = 0; i < r->n; i++) {
         const px_pair *pair = &e->corpus->pairs[r->pairs[i]];
-        margin[i] = r->beta * ((logps[2 * i] - r->reference[2 * i]) / length_of(e, pair->chosen_tokens) -
-                               (logps[2 * i + 1] - r->reference[2 * i + 1]) /
-                                   length_of(e, pair->rejected_tokens));
+        margin[i] =
+            r->beta *
+            ((logps[2 * i] - r->reference[2 * i]) / length_of(e, pair->chosen_tokens) -
+             (logps[2 * i + 1] - r->reference[2 * i + 1]) / length_of(e, pair->rejected_tokens));
     }
     r->logps[who] = logps;
     r->margin[who] = margin;
@@ -115,8 +124,10 @@ static px_err *score_who_all(evaluation *e, px_who who, const int32_t *other) {
 }
 
 static px_err *score_reference_all(evaluation *e) {
-    px_scorer base = {.ranks = e->ranks, .config = e->config, .corpus = e->corpus, .model = e->model};
-    px_reference io = {.weights_sha256 = e->weights_sha256.hex, .dir = e->config->reference_cache,
+    px_scorer base = {
+        .ranks = e->ranks, .config = e->config, .corpus = e->corpus, .model = e->model};
+    px_reference io = {.weights_sha256 = e->weights_sha256.hex,
+                       .dir = e->config->reference_cache,
                        .fallback_dir = e->job->run_dir};
     PX_PASS(px_reference_all(&base, &io, e->reference));
     double *mine = px_take(e->arena, double, 2, e->result.n);
@@ -168,7 +179,8 @@ static px_err *one_row(evaluation *e, int split, int type, px_eval_row *row) {
     row->n_people = n_people;
     row->split = split_names[split];
     row->type = type < 0 ? "all" : type_names[type];
-    return px_eval_estimate(people, n_people, e->config->eval_bootstrap, (uint64_t)e->config->seed, row);
+    return px_eval_estimate(people, n_people, e->config->eval_bootstrap, (uint64_t)e->config->seed,
+                            row);
 }
 
 static px_err *summarise(evaluation *e) {
@@ -188,8 +200,12 @@ static px_err *summarise(evaluation *e) {
 }
 
 static px_err *finish(evaluation *e) {
-    px_eval_output out = {.corpus = e->corpus, .run = has_run(e) ? &e->run : NULL, .job = e->job,
-                          .config = e->config, .result = &e->result, .truth_correlation = NAN};
+    px_eval_output out = {.corpus = e->corpus,
+                          .run = has_run(e) ? &e->run : NULL,
+                          .job = e->job,
+                          .config = e->config,
+                          .result = &e->result,
+                          .truth_correlation = NAN};
     PX_PASS(summarise(e));
     if (e->job->truth_path && e->result.personal)
         PX_PASS(px_eval_truth(e->job->truth_path, &e->run, &out.truth_correlation));

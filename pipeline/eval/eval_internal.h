@@ -16,8 +16,9 @@ typedef struct {
 PX_CHECKED px_err *px_eval_write(const px_eval_output *out);
 /* The summary as a table on stdout. */
 void px_eval_print(const px_eval_output *out);
-/* Spearman correlation, over pairs of people, of the likeness (cosine) of their embeddings (as differences from the
- * mean) with that of their planted tastes in truth.json. NaN: fewer than 3 people in both. */
+/* Spearman correlation, over pairs of people, of the likeness (cosine) of their embeddings (as
+ * differences from the mean) with that of their planted tastes in truth.json. NaN: fewer than 3
+ * people in both. */
 PX_CHECKED px_err *px_eval_truth(const char *path, const px_run *run, double *out);
 
 #endif

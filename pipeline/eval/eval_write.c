@@ -147,9 +147,10 @@ static void write_tsv_line(FILE *f, const px_eval_output *o, int32_t i, int who)
     const px_pair *p = &o->corpus->pairs[r->pairs[i]];
     const double *logp = r->logps[who] + 2 * (int64_t)i, *ref = r->reference + 2 * (int64_t)i;
     bool user = r->personal && who == PX_OWN;
-    fprintf(f, "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n", o->corpus->convs[p->conv].id,
-            p->turn, p->chosen_id, p->rejected_id, user ? "user" : "generic", p->chosen_tokens,
-            p->rejected_tokens, logp[0], logp[1], ref[0], ref[1], r->margin[who][i]);
+    fprintf(f, "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
+            o->corpus->convs[p->conv].id, p->turn, p->chosen_id, p->rejected_id,
+            user ? "user" : "generic", p->chosen_tokens, p->rejected_tokens, logp[0], logp[1],
+            ref[0], ref[1], r->margin[who][i]);
 }
 
 static px_err *write_tsv(const px_eval_output *o) {
@@ -188,7 +189,8 @@ void px_eval_print(const px_eval_output *o) {
     const px_eval_result *r = o->result;
     printf("%-7s %-19s %6s %6s  %-23s", "split", "type", "pairs", "people",
            r->personal ? "accuracy own" : "accuracy");
-    if (r->personal) printf("  %-22s  %-22s  %-22s  %-22s", "generic", "other", "delta_own", "delta_swap");
+    if (r->personal)
+        printf("  %-22s  %-22s  %-22s  %-22s", "generic", "other", "delta_own", "delta_swap");
     printf("\n");
     for (int32_t i = 0; i < r->n_rows; i++) {
         const px_eval_row *row = &r->rows[i];
@@ -203,5 +205,6 @@ void px_eval_print(const px_eval_output *o) {
         printf("\n");
     }
     if (!isnan(o->truth_correlation))
-        printf("planted tastes: rank correlation of the people's likeness %.3f\n", o->truth_correlation);
+        printf("planted tastes: rank correlation of the people's likeness %.3f\n",
+               o->truth_correlation);
 }

@@ -1,0 +1,4 @@
+if(TARGET px_eval)
+    px_test(test_eval SOURCES test_eval.c USES px_base px_dist px_io px_config px_text px_data px_kernels
+        px_model px_run px_score px_eval)
+endif()
