@@ -19,6 +19,9 @@ typedef struct {
 static const command commands[] = {
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
+    {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
+    {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
+    {"model", cmd_model, 0, "what is in a model; model init: random weights"},
 };
 
 static void print_help(FILE *out) {

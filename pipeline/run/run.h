@@ -70,4 +70,11 @@ void px_run_close(px_run *run);
 /* Row of a person, 0 (generic) where there is none. */
 int32_t px_run_row(const px_run *run, const char *id);
 
+/* Removes a person from every checkpoint and users.h5 of a run, Adam's moments included, and notes
+ * in the manifest that somebody was (not who). Can be run again after an interruption. *n_files:
+ * files changed; 0 when nobody of that id was there. What everybody's training shares (bank,
+ * adapters) keeps the traces of their data: only a new run without them takes those away. */
+PX_CHECKED px_err *px_run_forget(const char *dir, const char *id, const char *model_path,
+                                 int *n_files);
+
 #endif

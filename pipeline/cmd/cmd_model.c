@@ -1,0 +1,135 @@
+/* cmd_model.c - prismx model MODEL: what is in a model; prismx model init: random weights of a real
+ * shape. */
+#include "cmd.h"
+#include "model.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_LIKE = 1, KEY_SEED, KEY_OUT, KEY_TENSORS };
+
+typedef struct {
+    const char *path, *like, *out;
+    int64_t seed;
+    bool init, tensors;
+} model_options;
+
+static error_t parse_model(int key, char *arg, struct argp_state *state) {
+    model_options *o = state->input;
+    switch (key) {
+    case KEY_LIKE:
+        o->like = arg;
+        break;
+    case KEY_OUT:
+        o->out = arg;
+        break;
+    case KEY_TENSORS:
+        o->tensors = true;
+        break;
+    case KEY_SEED:
+        if (!px_parse_i64(arg, &o->seed) || o->seed < 0) {
+            argp_error(state, "--seed %s: a number from 0 is wanted", arg);
+            return EINVAL;
+        }
+        break;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0) return ARGP_ERR_UNKNOWN;
+        o->path = arg;
+        o->init = !strcmp(arg, "init");
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"tensors", KEY_TENSORS, NULL, 0, "Also lists every tensor", 0},
+    {"like", KEY_LIKE, "NAME", 0, "init: tiny, smollm2-135m, llama-3.2-1b or llama-3.1-8b", 0},
+    {"seed", KEY_SEED, "S", 0, "init: seed of the weights", 0},
+    {"out", KEY_OUT, "DIR", 0, "init: Hugging Face folder to write", 0},
+    {0}};
+static const struct argp argp = {options,
+                                 parse_model,
+                                 "MODEL\ninit --like NAME --seed S --out DIR",
+                                 "Says what is in a model, or makes one of random weights.\v"
+                                 "Example:\n  prismx model ./SmolLM2-135M-Instruct\n"
+                                 "  prismx model init --like tiny --seed 1 --out tiny",
+                                 NULL,
+                                 NULL,
+                                 NULL};
+
+static void print_shape(const px_source *source) {
+    const px_shape *s = px_source_shape(source);
+    int64_t count = 0, bytes = 0;
+    for (int i = 0; i < px_source_count(source); i++) {
+        count += px_tensor_count(px_source_at(source, i));
+        bytes += (int64_t)px_source_at(source, i)->bytes;
+    }
+    printf("path\t%s\nformat\t%s\nparameters\t%lld\nbytes\t%lld\ntensors\t%d\n",
+           px_source_path(source), px_source_is_gguf(source) ? "GGUF" : "safetensors",
+           (long long)count, (long long)bytes, px_source_count(source));
+    printf("layers\t%lld\nwidth\t%lld\nffn\t%lld\nheads\t%lld\nkv_heads\t%lld\nhead_dim\t%lld\n",
+           (long long)s->n_layers, (long long)s->d, (long long)s->ffn, (long long)s->n_heads,
+           (long long)s->n_kv_heads, (long long)s->head_dim);
+    printf("vocabulary\t%lld\npositions\t%lld\nrope_theta\t%g\nrope_scaling\t%s\nhead\t%s\n",
+           (long long)s->vocab, (long long)s->max_positions, s->rope_theta,
+           s->rope_factor > 0   ? "llama3"
+           : s->rope_linear > 0 ? "linear"
+                                : "none",
+           s->tied ? "tied" : "separate");
+}
+
+static void print_tensors(const px_source *source) {
+    for (int i = 0; i < px_source_count(source); i++) {
+        const px_tensor *t = px_source_at(source, i);
+        printf("tensor\t%s\t%s", t->name, t->type_name);
+        for (int k = 0; k < t->rank; k++) printf("%s%lld", k ? "x" : "\t", (long long)t->dims[k]);
+        printf("\t%zu\n", t->bytes);
+    }
+}
+
+static px_err *print_text_side(const char *path) {
+    px_tokenizer *tok = NULL;
+    px_template *tmpl = NULL;
+    px_err *err = px_tokenizer_open(path, &tok);
+    if (!err) {
+        printf("tokenizer\t%d pieces, %s\n", px_tokenizer_size(tok), px_tokenizer_sha256(tok));
+        err = px_template_open(tok, "auto", &tmpl);
+    }
+    if (!err) printf("template\t%s\n", px_template_name(tmpl));
+    px_template_close(tmpl);
+    px_tokenizer_close(tok);
+    return err;
+}
+
+static px_err *describe(const model_options *o) {
+    px_source *source = NULL;
+    px_digest digest;
+    px_err *err = NULL;
+    PX_PASS(px_source_open(o->path, &source));
+    print_shape(source);
+    PX_PASS_TO(done, px_source_sha256(source, &digest));
+    printf("weights_sha256\t%s\n", digest.hex);
+    px_err *text =
+        print_text_side(o->path); /* a model without a tokenizer can still be described */
+    if (text) printf("tokenizer\t%s\n", px_err_text(text));
+    px_err_free(text);
+    if (o->tensors) print_tensors(source);
+done:
+    px_source_close(source);
+    return err;
+}
+
+px_err *cmd_model(px_ranks *ranks, int argc, char **argv) {
+    model_options o = {.seed = 123};
+    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
+    if (!o.path) PX_FAIL(PX_BAD_INPUT, "a model's path, or init, is missing");
+    if (!o.init) return describe(&o);
+    PX_PASS(px_cli_need("like", o.like));
+    PX_PASS(px_cli_need("out", o.out));
+    if (px_path_exists(o.out)) PX_FAIL(PX_BAD_INPUT, "%s exists: it is not written over", o.out);
+    return px_model_init_random(o.out, o.like, (uint64_t)o.seed);
+}
