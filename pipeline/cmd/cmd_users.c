@@ -121,7 +121,10 @@ px_err *cmd_users(px_ranks *ranks, int argc, char **argv) {
         PX_FAIL(PX_BAD_INPUT, "list, show or forget is wanted%s%s", o.action ? ", not " : "",
                 o.action ? o.action : "");
     PX_PASS(px_cli_need("run", o.run));
-    if (strcmp(o.action, "list") != 0) PX_PASS(px_cli_need("user", o.user));
+    if (!strcmp(o.action, "list"))
+        o.user = NULL;
+    else
+        PX_PASS(px_cli_need("user", o.user));
     if (!strcmp(o.action, "forget")) return forget(&o);
     PX_PASS(px_run_open(o.run, -1, o.model, &run));
     px_err *err = NULL;
