@@ -121,8 +121,8 @@ static void schedules_match_transformers(void **state) {
         config.optim_schedule = PX_SCHEDULE_LINEAR;
         px_assert_near(px_schedule(&config, 2.0, step, 10), 2 * linear_rows[step - 1], 1e-12);
         config.optim_schedule = PX_SCHEDULE_CONSTANT;
-        px_assert_near(px_schedule(&config, 2.0, step, 10), step > 3 ? 2 : 2 * (step - 1) / 3.0,
-                       1e-12);
+        px_assert_near(px_schedule(&config, 2.0, step, 10),
+                       step > 3 ? 2 : 2 * (double)(step - 1) / 3.0, 1e-12);
     }
     config.optim_warmup_steps = 0;
     px_assert_near(px_schedule(&config, 2.0, 1, 1), 2, 0);
