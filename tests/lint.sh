@@ -8,7 +8,7 @@ cd "$ROOT" || exit 1
 build=${1:-build} jobs=${2:-$(n_cores)}
 [ -f "$build/compile_commands.json" ] || die "$build/compile_commands.json is missing: cmake --preset release"
 mkdir -p "$build/lint"
-base=$({ clang-tidy --version && cat .clang-tidy tests/lint.sh; } | sha256sum)
+base=$({ clang-tidy --version && cat .clang-tidy tests/.clang-tidy tests/lint.sh; } | sha256sum)
 
 # ninja knows what each object was made from: "OBJECT: #deps N, ..." and one indented path a line.
 ninja -C "$build" -t deps | awk -v root="$ROOT/" '

@@ -17,8 +17,9 @@ px_u32x4 px_philox(const uint32_t counter[4], const uint32_t key[2]) {
 }
 
 px_u32x4 px_rng_at(px_rng rng, uint64_t a, uint64_t b) {
+    /* clang-tidy 14 believes that b can be unset here. */
     uint32_t counter[4] = {(uint32_t)rng.purpose << 16 | (uint32_t)(a >> 32 & 0xFFFF), (uint32_t)a,
-                           (uint32_t)b, (uint32_t)(b >> 32)};
+                           (uint32_t)b, (uint32_t)(b >> 32)}; // NOLINT(clang-analyzer-core.*)
     uint32_t key[2] = {(uint32_t)rng.seed, (uint32_t)(rng.seed >> 32)};
     return px_philox(counter, key);
 }

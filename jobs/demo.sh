@@ -1,0 +1,117 @@
+#!/bin/bash
+# demo.sh [--ranks N] [--users N] [--out DIR] [--fresh]: the whole way once, on this machine, in less than ten
+# minutes: installs and builds, fetches a small real model, invents people with tastes of their own
+# (synth), and goes from their conversations to two trained models (pooled: DPFT, personal: PPFT), their
+# evaluation, adapters for PEFT and a report. Results lie in runs/demo.
+# Run again, it keeps every step whose command, program and inputs are the same and goes on from the first
+# that differs; an interrupted training goes on from its last checkpoint. --fresh begins anew.
+set -eu
+. "$(dirname "$0")/lib.sh"
+exec </dev/null
+
+cores=$(n_cores)
+ranks=$((cores < 2 ? cores : 2)) users=40 out=$ROOT/runs/demo fresh=
+whole() { [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || DIE_CODE=2 die "$1 $2: a whole number above 0 is wanted"; }
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --ranks) whole "$1" "${2-}" && ranks=$2 && shift ;;
+    --users) whole "$1" "${2-}" && users=$2 && shift ;;
+    --out) out=${2:?--out wants a folder} && shift ;;
+    --fresh) fresh=1 ;;
+    -h | --help) sed -n '2,7s/^# //p' "$0" && exit 0 ;;
+    *) DIE_CODE=2 die "unknown option $1; accepted: --ranks N, --users N, --out DIR, --fresh" ;;
+    esac
+    shift
+done
+mpi_environment
+export OMP_NUM_THREADS=$((cores / ranks > 0 ? cores / ranks : 1))
+started=$(date +%s)
+took() { printf '%d:%02d' $((($(date +%s) - $1) / 60)) $((($(date +%s) - $1) % 60)); }
+head_line() { printf '\n== %s\n' "$*"; }
+
+head_line "1 packages and program"
+"$ROOT"/jobs/install.sh
+cd "$ROOT"
+mkdir -p build
+{ cmake --preset release && cmake --build --preset release --target prismx; } >build/demo-build.log 2>&1 ||
+    { tail -n 20 build/demo-build.log >&2 && die "the build failed, all of it is in build/demo-build.log"; }
+prismx=$ROOT/build/prismx
+say "$("$prismx" --version), $ranks ranks of $OMP_NUM_THREADS threads"
+
+head_line "2 model"
+model=$("$ROOT"/jobs/get-model.sh)
+say "$model"
+
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+exec 9>"$out/.lock"
+flock -n 9 || die "another demo.sh works in $out"
+[ -z "$fresh" ] || rm -rf "$out"/{data,corpus.h5,corpus.report.json,dpft,ppft,eval,adapters,report.html,.steps}
+mkdir -p "$out/.steps" "$out/eval" "$out/adapters"
+
+# step NAME OUTPUT COMMAND...: unless OUTPUT is there and was made by the same command of the same
+# program from the same things. $chain stands for all that came before.
+chain=$(cat "$prismx" "$model" | sha256sum)
+step() {
+    local name=$1 output=$2 t0=$(date +%s) rc=0
+    shift 2
+    chain=$(printf '%s\n' "$chain" "$@" | sha256sum)
+    if [ -e "$output" ] && [ "$(cat "$out/.steps/$name" 2>/dev/null)" = "$chain" ]; then
+        say "   kept: ${output#"$out"/}"
+        return
+    fi
+    local again=()
+    if [ "$1" = train ]; then
+        again=(--overwrite)
+        [ "$(cat "$out/.steps/$name.begun" 2>/dev/null)" != "$chain" ] || again=(--resume)
+        echo "$chain" >"$out/.steps/$name.begun"
+    fi
+    rm -f "$out/.steps/$name"
+    say "   prismx $* ${again[*]-}"
+    "${launch[@]}" "$prismx" "$@" ${again[@]+"${again[@]}"} >"$out/.steps/$name.out" || rc=$?
+    sed 's/^/   /' "$out/.steps/$name.out"
+    case $rc in
+    0) ;;
+    3) DIE_CODE=3 die "$name was stopped; its checkpoint is written, run this script again to go on" ;;
+    *) DIE_CODE=$rc die "$name failed (exit $rc), see the message above; run again goes on from here" ;;
+    esac
+    echo "$chain" >"$out/.steps/$name"
+    say "   $(took "$t0") min"
+}
+alone=() many=(mpirun -n "$ranks")
+
+head_line "3 invented people: $users of them"
+launch=(${alone[@]+"${alone[@]}"})
+step synth "$out/data/utterances.jsonl" synth --out "$out/data" --users "$users" --seed 1
+head_line "4 corpus"
+launch=("${many[@]}")
+step prepare "$out/corpus.h5" prepare --data "$out/data" --model "$model" --out "$out/corpus.h5"
+
+# A short run needs a short warm-up and a brisk rate; user parameters have a rate of their own, else
+# they would stay where they began (RUNBOOK.md).
+settings=(--set optim.lr=2e-4 --set optim.warmup_steps=5 --set checkpoint.every=10)
+head_line "5 pooled training (DPFT)"
+step dpft "$out/dpft/manifest.json" train --config "$ROOT/configs/dpft.json" --corpus "$out/corpus.h5" \
+    --model "$model" --out "$out/dpft" "${settings[@]}"
+head_line "6 personal training (PPFT)"
+step ppft "$out/ppft/manifest.json" train --config "$ROOT/configs/ppft.json" --corpus "$out/corpus.h5" \
+    --model "$model" --out "$out/ppft" "${settings[@]}" --set optim.user_lr=2e-2
+
+head_line "7 evaluation"
+for run in dpft ppft; do
+    for split in seen unseen; do
+        step "eval-$run-$split" "$out/eval/$run-$split.h5" eval --run "$out/$run" --corpus "$out/corpus.h5" \
+            --split "$split" --out "$out/eval/$run-$split.h5" --tsv "$out/eval/$run-$split.tsv"
+    done
+done
+head_line "8 adapters and report"
+launch=(${alone[@]+"${alone[@]}"})
+for run in dpft ppft; do
+    step "export-$run" "$out/adapters/$run/adapter_config.json" export --run "$out/$run" --format peft \
+        --out "$out/adapters/$run"
+done
+step report "$out/report.html" report --out "$out/report.html" "$out/dpft" "$out/ppft"
+
+head_line "done in $(took "$started") min"
+say "report:   $out/report.html"
+say "adapters: $out/adapters/dpft, $out/adapters/ppft (for transformers + PEFT)"
