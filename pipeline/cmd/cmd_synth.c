@@ -1,0 +1,72 @@
+/* cmd_synth.c - prismx synth: invented data in PRISM's format, with planted tastes. */
+#include "cmd.h"
+#include "data.h"
+
+enum { KEY_OUT = 1, KEY_USERS, KEY_SEED, KEY_TASTE };
+
+typedef struct {
+    px_synth job;
+    const char *users, *seed, *taste;
+} synth_options;
+
+static error_t parse_synth(int key, char *arg, struct argp_state *state) {
+    synth_options *o = state->input;
+    switch (key) {
+    case KEY_OUT:
+        o->job.out_dir = arg;
+        break;
+    case KEY_USERS:
+        o->users = arg;
+        break;
+    case KEY_SEED:
+        o->seed = arg;
+        break;
+    case KEY_TASTE:
+        o->taste = arg;
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"out", KEY_OUT, "DIR", 0, "Folder to write the four PRISM files and truth.json to", 0},
+    {"users", KEY_USERS, "N", 0, "People in the survey (default 1500, as PRISM)", 0},
+    {"seed", KEY_SEED, "S", 0, "Decides everything (default 1)", 0},
+    {"taste", KEY_TASTE, "POINTS", 0,
+     "Size of the people's own tastes in points of score, 0 for none (default 12)", 0},
+    {0}};
+static const struct argp argp = {
+    options,
+    parse_synth,
+    NULL,
+    "Writes invented conversations in PRISM's format. Each person likes and dislikes a few "
+    "features of "
+    "an answer's style; truth.json says which, so that a training run can be judged.\v"
+    "Example:\n  prismx synth --out ./synthetic --users 60 --seed 1",
+    NULL,
+    NULL,
+    NULL};
+
+static px_err *numbers_read(synth_options *o) {
+    int64_t seed = 1;
+    o->job.n_users = 1500;
+    o->job.taste = 12;
+    if (o->users && !px_parse_i64(o->users, &o->job.n_users))
+        PX_FAIL(PX_BAD_INPUT, "--users %s: wanted a whole number, 1 or more", o->users);
+    if (o->seed && (!px_parse_i64(o->seed, &seed) || seed < 0))
+        PX_FAIL(PX_BAD_INPUT, "--seed %s: wanted a whole number, 0 or more", o->seed);
+    if (o->taste && !px_parse_f64(o->taste, &o->job.taste))
+        PX_FAIL(PX_BAD_INPUT, "--taste %s: wanted a number from 0 to 100", o->taste);
+    o->job.seed = (uint64_t)seed;
+    return NULL;
+}
+
+px_err *cmd_synth(px_ranks *ranks, int argc, char **argv) {
+    synth_options o = {0};
+    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
+    PX_PASS(px_cli_need("out", o.job.out_dir));
+    PX_PASS(numbers_read(&o));
+    return ranks->rank == 0 ? px_synth_write(&o.job) : NULL;
+}
