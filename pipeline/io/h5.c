@@ -5,6 +5,7 @@
  * off: a file is published by rename, readers never see one being written, and network file systems
  * without locks work. HDF5_USE_FILE_LOCKING in the environment overrides that. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,8 @@ px_err *h5_error(px_kind kind, const px_h5 *h5, const char *object, const char *
     char why[512] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, deepest, why);
     H5Eclear2(H5E_DEFAULT);
+    for (char *at = why; *at; at++)
+        if (*at == '\n') *at = ' '; /* from ctime */
     const char *hint = strstr(why, "lock") ? " (HDF5_USE_FILE_LOCKING=FALSE turns locks off)" : "";
     return px_err_new(kind, file, line, "%s: %s%s%s: HDF5: %s%s", h5->path, object ? object : "",
                       object ? ": " : "", what, why, hint);
@@ -89,6 +92,8 @@ static H5T_conv_ret_t refuse_clipping(H5T_conv_except_t what, hid_t from, hid_t 
 }
 
 static px_err *h5_new(const char *path, px_h5 **out) {
+    H5dont_atexit(); /* HDF5's own end crashes after a file could not be closed; we close all files
+                      */
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* HDF5 would print its stack to stderr */
     px_h5 *h5 = calloc(1, sizeof *h5);
     if (!h5) PX_NO_MEMORY();
@@ -191,8 +196,35 @@ static void h5_free(px_h5 *h5) {
     free(h5);
 }
 
-px_err *px_h5_publish(px_h5 *h5) {
+px_err *h5_reserve_all(px_h5 *h5, int64_t offset, int64_t bytes) {
+    if (h5->ranks.rank > 0 || bytes <= 0) return px_agree_all(&h5->ranks, NULL);
     px_err *err = NULL;
+    int fd = open(h5->path_temp, O_WRONLY | O_CLOEXEC);
+    int why = fd < 0 || fallocate(fd, 0, offset, bytes) ? errno : 0;
+    if (fd >= 0) close(fd);
+    int64_t there = px_disk_free(h5->path);
+    if (why == EOPNOTSUPP || why == ENOSYS) /* such a file system can only be asked */
+        why = there >= 0 && there < bytes ? ENOSPC : 0;
+    if (why)
+        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
+                         "%s: no room for %lld bytes, %lld are free: %s", h5->path,
+                         (long long)bytes, (long long)there, strerror(why));
+    return px_agree_all(&h5->ranks, err);
+}
+
+/* Room for the whole file, its structure included, before HDF5 writes the structure. */
+static px_err *reserve_whole(px_h5 *h5) {
+    hsize_t bytes = 0;
+    if (H5Fget_filesize(h5->file, &bytes) < 0) bytes = 0;
+    return h5_reserve_all(h5, 0, (int64_t)bytes);
+}
+
+px_err *px_h5_publish(px_h5 *h5) {
+    px_err *err = reserve_whole(h5);
+    if (err) {
+        px_h5_close(h5);
+        return err;
+    }
     bool flushed = H5Fflush(h5->file, H5F_SCOPE_GLOBAL) >= 0;
     if (!flushed) err = h5_error(PX_RUN_FAILED, h5, NULL, "flush", __FILE__, __LINE__);
     if (H5Fclose(h5->file) < 0 && !err)
@@ -209,6 +241,10 @@ px_err *px_h5_publish(px_h5 *h5) {
 
 void px_h5_close(px_h5 *h5) {
     if (!h5) return;
+    /* Closing writes the structure: emptied, a file on a full disk leaves room for that. */
+    bool drop = h5->path_temp && h5->file >= 0;
+    bool emptied = drop && h5->ranks.rank == 0 && truncate(h5->path_temp, 0) == 0;
+    if (drop) px_any_all(&h5->ranks, emptied); /* none closes before it is empty */
     if (h5->file >= 0) H5Fclose(h5->file);
     if (h5->path_temp && h5->ranks.rank == 0) unlink(h5->path_temp);
     h5_free(h5);

@@ -25,6 +25,11 @@ PX_CHECKED px_err *h5_error(px_kind kind, const px_h5 *h5, const char *object, c
         goto label;                                                                                \
     } while (0)
 
+/* Collective for a parallel file. Takes the disk blocks of [offset, offset + bytes) of the file
+ * being made, so that a full disk is found here: HDF5 does not live through a write that fails, and
+ * MPI-IO leaves the other ranks waiting. */
+PX_CHECKED px_err *h5_reserve_all(px_h5 *h5, int64_t offset, int64_t bytes);
+
 size_t h5_type_size(px_h5_type type);
 hid_t h5_type_memory(px_h5_type type);
 hid_t h5_type_file(px_h5_type type);

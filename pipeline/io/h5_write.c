@@ -109,6 +109,12 @@ static px_err *write_slab(px_h5 *h5, const slab *s, int64_t most) {
         H5_FAIL_TO(done, PX_RUN_FAILED, h5, s->name, "cannot be set up");
     dataset = H5Dcreate2(h5->file, s->name, s->type_file, space, H5P_DEFAULT, create, H5P_DEFAULT);
     if (dataset < 0) H5_FAIL_TO(done, PX_RUN_FAILED, h5, s->name, "dataset cannot be made");
+    err =
+        h5_reserve_all(h5, (int64_t)H5Dget_offset(dataset), (int64_t)H5Dget_storage_size(dataset));
+    if (err) {
+        H5Ldelete(h5->file, s->name, H5P_DEFAULT); /* or closing would make the file as long */
+        goto done;
+    }
     PX_PASS_TO(done, write_data(h5, dataset, space, s, most));
     if (H5Dclose(dataset) < 0) {
         dataset = H5I_INVALID_HID;

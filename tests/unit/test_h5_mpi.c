@@ -2,6 +2,8 @@
  * wrong on one rank is an error on all. Run on 1, 2 and 3 ranks. */
 #include "px_test.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "h5.h"
@@ -109,6 +111,30 @@ static void a_wrong_rank_is_an_error_on_all(void **state) {
     if (ranks.rank == 0) unlink(path);
 }
 
+/* A limit on the size of files stands for a full disk: found before HDF5 writes, nothing left
+ * behind, and the program goes on. */
+static void a_full_disk_is_an_error_on_all(void **state) {
+    (void)state;
+    static const double data[100000];
+    px_h5 *h5 = NULL;
+    struct rlimit old, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    small = (struct rlimit){.rlim_cur = 300000, .rlim_max = old.rlim_max};
+    px_assert_ok(px_h5_create_all(path, &ranks, &h5));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    px_assert_ok(px_h5_write(h5, "/a/fits", PX_H5_F64, 1, (int64_t[]){1000}, data));
+    px_assert_error(px_h5_write(h5, "/a/not", PX_H5_F64, 1, (int64_t[]){100000}, data),
+                    PX_RUN_FAILED, "no room for 800000 bytes");
+    px_h5_close(h5);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    px_barrier_all(&ranks);
+    assert_false(px_path_exists(path));
+    write_file();
+    px_barrier_all(&ranks);
+    if (ranks.rank == 0) unlink(path);
+}
+
 int main(int argc, char **argv) {
     px_err *err = px_ranks_open_all(true, &argc, &argv, &ranks);
     if (err) return 1;
@@ -116,6 +142,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_does_not_depend_on_ranks),
         cmocka_unit_test(a_wrong_rank_is_an_error_on_all),
+        cmocka_unit_test(a_full_disk_is_an_error_on_all),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     px_ranks_close_all(&ranks);
