@@ -19,6 +19,7 @@ typedef struct {
 static const command commands[] = {
     {"synth", cmd_synth, 0, "-> invented data in PRISM's format, with planted tastes"},
     {"prepare", cmd_prepare, NEEDS_MPI, "PRISM folder, model -> corpus.h5"},
+    {"tokenize", cmd_tokenize, 0, "JSON strings on stdin -> token ids, and back"},
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},

@@ -187,6 +187,8 @@ static px_err *select_by(jinja_run *run, const jinja_node *node, const jinja_val
                          const jinja_args *args, bool keep, jinja_value *out) {
     const jinja_value *key = NULL, *test = arg(args, 1, NULL);
     PX_PASS(text_arg(node, args, 0, &key));
+    PX_PASS(px_jinja_list_new(run, out));
+    if (!px_jinja_true(list)) return NULL;
     if (list->kind != V_LIST || (test && test->kind != V_STRING))
         PX_FAIL(PX_BAD_INPUT, "line %d: %s of %s", node->line, node->text,
                 px_jinja_kind_name(list));

@@ -64,7 +64,7 @@ px_err *px_norm_apply(const px_norm *step, const px_marked *in, px_marked *out) 
         strip(step, in, out);
         break;
     case PX_NORM_NFC:
-        copy(in, 0, in->size, out);
+        PX_PASS(px_nfc(in, out));
         break;
     }
     return px_marked_ok(out);

@@ -67,7 +67,7 @@ static const pre_type pre_types[] = {
     {"glm4 glm5", true, false, {LLAMA3}},
     {"qwen2 deepseek-r1-qwen kormo f2llmv2", false, true, {QWEN2}},
     {"stablelm2 hunyuan solar-open megrez grok-2", false, false, {QWEN2}},
-    {"qwen35", false, true, {QWEN35}},
+    {"qwen35", false, false, {QWEN35}},
     {"tekken", true, false, {CASED("") "|\\p{N}" SYMBOLS}},
     {"gpt-4o llama4 kanana2 talkie minimax-m2",
      false,

@@ -81,6 +81,8 @@ typedef struct {
     px_regex *regex;
     bool left, right;
 } px_norm;
+/* Canonical composition, appended to out. */
+PX_CHECKED px_err *px_nfc(const px_marked *in, px_marked *out);
 /* in → out (overwritten), one step; `out` keeps the marks of what it came from. */
 PX_CHECKED px_err *px_norm_apply(const px_norm *step, const px_marked *in, px_marked *out);
 
@@ -168,6 +170,7 @@ struct px_tokenizer {
     px_split splits[PX_STEPS_MOST];
     int n_norms, n_splits;
     px_bpe bpe;
+    bool llama_class;   /* transformers' LlamaTokenizer: its steps, not the file's */
     bool space_mark;    /* decoding turns U+2581 into a space */
     int strip_left;     /* decoding drops so many spaces at the start */
     bool split_at_mark; /* no piece holds U+2581 behind anything else: words may be cut there */

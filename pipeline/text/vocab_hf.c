@@ -137,6 +137,7 @@ static px_err *model_options(px_tokenizer *tok, const cJSON *model) {
         PX_FAIL(PX_BAD_INPUT, "model.dropout: a tokenizer that drops merges at random is not read");
     PX_PASS(flag(model, "byte_fallback", "model", &tok->bpe.byte_fallback));
     PX_PASS(flag(model, "fuse_unk", "model", &tok->bpe.fuse_unknown));
+    if (tok->llama_class) tok->bpe.byte_fallback = tok->bpe.fuse_unknown = true;
     return flag(model, "ignore_merges", "model", &tok->bpe.ignore_merges);
 }
 
@@ -217,8 +218,56 @@ static px_err *template_from_config(px_tokenizer *tok, const cJSON *config) {
     return template_keep(tok, text, strlen(text));
 }
 
-static px_err *config_read(px_tokenizer *tok, const char *folder, const char *name, bool template) {
+/* transformers builds the steps of its class LlamaTokenizer itself, whatever tokenizer.json says: a
+ * space before the text (`legacy`: before every stretch), spaces as U+2581. It does so for
+ * model_type llama or none; other model types take the file's steps. */
+static px_err *llama_steps(px_tokenizer *tok, const cJSON *config) {
+    const char *class = px_json_find_text(config, "tokenizer_class");
+    const cJSON *prefix = cJSON_GetObjectItemCaseSensitive(config, "add_prefix_space");
+    bool llama =
+        class && (!strcmp(class, "LlamaTokenizer") || !strcmp(class, "LlamaTokenizerFast"));
+    bool legacy = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(config, "legacy"));
+    if (!llama || tok->bpe.byte_level) return NULL;
+    for (int i = 0; i < tok->n_norms; i++) px_regex_free(tok->norms[i].regex);
+    for (int i = 0; i < tok->n_splits; i++) px_regex_free(tok->splits[i].regex);
+    memset(tok->norms, 0, sizeof tok->norms);
+    memset(tok->splits, 0, sizeof tok->splits);
+    tok->n_norms = 0;
+    tok->n_splits = 1;
+    tok->splits[0] = (px_split){.kind = PX_SPLIT_METASPACE,
+                                .keep = PX_KEEP_ISOLATED,
+                                .prepend = cJSON_IsFalse(prefix) ? PX_PREPEND_NEVER
+                                           : legacy              ? PX_PREPEND_ALWAYS
+                                                                 : PX_PREPEND_FIRST,
+                                .mark = PX_SPACE_MARK,
+                                .mark_size = strlen(PX_SPACE_MARK)};
+    tok->space_mark = true;
+    tok->strip_left = !cJSON_IsFalse(prefix);
+    tok->llama_class = true;
+    return NULL;
+}
+
+/* config.json's model_type is llama, or not there. */
+static px_err *model_type_is_llama(const char *folder, bool *out) {
     px_err *err = NULL;
+    cJSON *json = NULL;
+    char *path = px_path_join(folder, "config.json");
+    *out = true;
+    if (!path) PX_NO_MEMORY();
+    if (px_path_exists(path)) {
+        PX_PASS_TO(done, px_json_read(path, false, &json));
+        const char *type = px_json_find_text(json, "model_type");
+        *out = !type || !strcmp(type, "llama");
+    }
+done:
+    cJSON_Delete(json);
+    free(path);
+    return err;
+}
+
+static px_err *config_read(px_tokenizer *tok, const char *folder, const char *name, bool main) {
+    px_err *err = NULL;
+    bool llama = false;
     cJSON *json = NULL;
     char *path = px_path_join(folder, name);
     if (!path) PX_NO_MEMORY();
@@ -228,7 +277,10 @@ static px_err *config_read(px_tokenizer *tok, const char *folder, const char *na
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s: %s stands there; an object is wanted", name,
                    px_json_type(json));
     PX_TRY_TO(done, specials_read(tok, json), "%s", name);
-    if (template) PX_TRY_TO(done, template_from_config(tok, json), "%s", name);
+    if (!main) goto done;
+    PX_TRY_TO(done, template_from_config(tok, json), "%s", name);
+    PX_PASS_TO(done, model_type_is_llama(folder, &llama));
+    if (llama) PX_PASS_TO(done, llama_steps(tok, json));
 done:
     cJSON_Delete(json);
     free(path);
@@ -266,10 +318,10 @@ px_err *px_vocab_hf(px_tokenizer *tok, const char *folder) {
     if (!px_path_exists(path)) PX_FAIL_TO(done, PX_BAD_INPUT, "the folder has no tokenizer.json");
     PX_PASS_TO(done, px_json_read(path, false, &root));
     PX_TRY_TO(done, px_hf_steps(tok, root), "tokenizer.json");
-    PX_TRY_TO(done, model_read(tok, root), "tokenizer.json");
     PX_PASS_TO(done, template_file_read(tok, folder));
     PX_PASS_TO(done, config_read(tok, folder, "tokenizer_config.json", true));
     PX_PASS_TO(done, config_read(tok, folder, "special_tokens_map.json", false));
+    PX_TRY_TO(done, model_read(tok, root), "tokenizer.json");
     tok->bos = id_of(tok, tok->bos_text);
     tok->eos = id_of(tok, tok->eos_text);
 done:
