@@ -146,25 +146,28 @@ const px_lora_group *px_group_in_use(const px_model *model, px_forward how, int 
 int64_t px_group_column(const px_model *model, int linear);
 px_attn px_attn_of(const px_model *model, const px_slot *slot);
 
-/* --- export_shards.c: a Hugging Face folder's weights, in one file or in shards --- */
+/* --- export_shards.c: a Hugging Face folder's config.json and weights, in one file or in shards
+ * --- */
 typedef struct px_shards px_shards;
-/* bytes_total decides whether there are shards (over 5 GB). */
-px_err *px_shards_new(const char *dir, int64_t bytes_total, px_shards **out);
-/* Takes ownership of heap data. */
-px_err *px_shards_add(px_shards *shards, const px_base_tensor *tensor, px_tensor_type type,
-                      void *data);
-/* Writes what is left and the index. */
+/* The base tensors of `shape` as `type` (F32 or BF16), in shards where they take over 5 GB. */
+px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, px_shards **out);
+/* The next tensor in the order of px_base_at; takes ownership of heap data, also on failure. */
+px_err *px_shards_add(px_shards *shards, void *data);
+/* Writes what is left, and the index where there are shards. */
 px_err *px_shards_finish(px_shards *shards);
 void px_shards_free(px_shards *shards);
-/* config.json of a shape; `dtype` "bfloat16" or "float32"; bos, eos -1: not stated. */
-px_err *px_config_json_write(const char *dir, const px_shape *shape, const char *dtype, int64_t bos,
+/* config.json of a shape. bos, eos -1: not stated. */
+px_err *px_config_json_write(const char *dir, const px_shape *shape, px_type type, int64_t bos,
                              int64_t eos);
+/* DIR/name with this text. */
+px_err *px_text_write(const char *dir, const char *name, const px_str *text);
 
 /* --- export_tokenizer.c --- */
-/* tokenizer.json and tokenizer_config.json of a byte-level BPE vocabulary in a GGUF file; *done
+/* tokenizer.json and tokenizer_config.json from a GGUF file's byte-level BPE vocabulary; *done
  * false where its tokenizer is of another kind. */
 px_err *px_gguf_tokenizer_write(const px_gguf *file, const char *dir, bool *done);
-/* The 256 bytes and the special tokens of chatml, up to `vocab` tokens. */
+/* Three special tokens of chatml, the 256 bytes and a few English merges, at most `vocab` tokens in
+ * all. */
 px_err *px_byte_tokenizer_write(const char *dir, int64_t vocab);
 
 #endif
