@@ -25,13 +25,13 @@
 #define AFFECTS_R true
 #define AFFECTS_N false
 #define KEY(key, kind, name, value, low, high, results, meaning)                                   \
-    {.path = key,                                                                                  \
+    {.path = (key),                                                                                \
      .type = KEY_##kind,                                                                           \
      .offset = offsetof(px_config, name),                                                          \
      DEFAULT_##kind(value),                                                                        \
      RANGE_##kind(low, high),                                                                      \
      .affects = AFFECTS_##results,                                                                 \
-     .help = meaning},
+     .help = (meaning)},
 
 const config_key config_keys[N_KEYS] = {PX_KEYS(KEY)};
 
