@@ -16,11 +16,12 @@
 
 /* --- matrix products of one thread --- */
 
-/* y [M, N] = x [M, K] · B [K, N] (+ y with add). x_transposed: x is stored [K, M]. plain_weight: B
- * is row- major with row length w_stride, else packed as cpu_pack does. in: type of x and B. */
+/* y [M, N] f32 = x [M, K] · B [K, N]; x and y dense: with gaps between rows oneDNN 2.6 falls back
+ * to its plain loops. turned: x is stored as [K, M]. plain: B is row-major, else packed. in: type
+ * of x and B. */
 typedef struct {
-    int64_t M, N, K, x_stride, y_stride, w_stride;
-    int32_t in, out, add, x_transposed, plain_weight, unused;
+    int64_t M, N, K;
+    int32_t in, turned, plain, unused;
 } cpu_shape;
 typedef struct cpu_kernel cpu_kernel;
 /* Compiled once a shape and kept in the stream. Not to be called by several threads. NULL: the
@@ -30,7 +31,7 @@ typedef struct {
     const void *x;
     dnnl_memory_t packed; /* B, or NULL and … */
     const void *plain;    /* … B row-major */
-    void *y;
+    float *y;
 } cpu_operands;
 /* By thread `thread` of the stream, between cpu_begin and cpu_end. kernel NULL: nothing. */
 void cpu_kernel_run(px_stream *s, const cpu_kernel *kernel, int thread, cpu_operands operands);

@@ -172,7 +172,8 @@ void cpu_weight_free(px_weight *base) {
 /* --- products --- */
 
 /* y = x · B[k-th chunk, columns of the blocks n_first …] (+ y). Pieces: blocks of rows × packed
- * blocks, a packed block's pieces one after the other so that it stays in the cache. */
+ * blocks, a packed block's pieces one after the other so that it stays in the cache. A piece is
+ * computed in f32 in the thread's own memory, then added, rounded and written to y. */
 typedef struct {
     px_mat y, x;
     const cpu_pack *pack;
@@ -180,12 +181,9 @@ typedef struct {
     int64_t k, n_first, n_blocks;
     bool add;
     const cpu_kernel *kernels[3][2]; /* full rows, rest by 16, rest; full and last width */
-    float *scratch; /* per thread: x and y in f32, where the kernel's types are not theirs */
-    int64_t scratch_step;
+    float *own;                      /* per thread: y in f32; x dense in the packed type */
+    int64_t own_y, own_step;
 } product;
-
-static bool converts_x(const product *p) { return p->x.type != p->packed; }
-static bool converts_y(const product *p) { return p->y.type == PX_BF16 && p->packed == PX_F32; }
 
 static bool product_prepare(px_stream *s, product *p) {
     const int64_t rest = p->x.rows % CPU_ROWS;
@@ -195,26 +193,26 @@ static bool product_prepare(px_stream *s, product *p) {
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 2; j++) {
             if (rows[i] == 0 || widths[j] == 0) continue;
-            p->kernels[i][j] =
-                cpu_kernel_get(s, (cpu_shape){.M = rows[i],
-                                              .N = widths[j],
-                                              .K = p->x.cols,
-                                              .x_stride = converts_x(p) ? p->x.cols : p->x.stride,
-                                              .y_stride = converts_y(p) ? widths[j] : p->y.stride,
-                                              .in = (int32_t)p->packed,
-                                              .out = (int32_t)(converts_y(p) ? PX_F32 : p->y.type),
-                                              .add = p->add});
+            const cpu_shape shape = {rows[i], widths[j], p->x.cols, (int32_t)p->packed, 0, 0, 0};
+            p->kernels[i][j] = cpu_kernel_get(s, shape);
             if (!p->kernels[i][j]) return false;
         }
-    if (!converts_x(p) && !converts_y(p)) return true;
-    p->scratch_step = CPU_ROWS * (p->x.cols + p->pack->n_step);
-    p->scratch = px_scratch(s, (size_t)(p->scratch_step * s->threads) * sizeof(float));
-    return p->scratch != NULL;
+    p->own_y = CPU_ROWS * p->pack->n_step;
+    p->own_step = p->own_y + (CPU_ROWS * p->x.cols + 15) / 16 * 16;
+    p->own = px_scratch(s, (size_t)(p->own_step * s->threads) * sizeof(float));
+    return p->own != NULL;
 }
 
 static void convert_block(px_mat to, px_mat from) {
     for (int64_t i = 0; i < to.rows; i++)
         v16_convert(px_mat_row(to, i), to.type, px_mat_row(from, i), from.type, to.cols);
+}
+static void add_block(px_mat to, px_mat from) {
+    for (int64_t i = 0; i < to.rows; i++)
+        for (int64_t j = 0; j < to.cols; j += 16)
+            v16_put_part(px_mat_row(to, i), to.type, j, to.cols,
+                         v16_add(v16_part(px_mat_row(to, i), to.type, j, to.cols),
+                                 v16_part(px_mat_row(from, i), PX_F32, j, to.cols)));
 }
 
 /* Rows [first, first + rows) of one packed block by one kernel. */
@@ -223,25 +221,23 @@ static void product_run(px_stream *s, const product *p, const cpu_kernel *kernel
     if (rows == 0) return;
     const int thread = omp_get_thread_num();
     const int64_t column = block * p->pack->n_step;
-    px_mat x = {px_mat_row(p->x, first), p->x.type, rows, p->x.cols, p->x.stride};
-    px_mat y = {(char *)px_mat_row(p->y, first) + (size_t)column * px_type_size(p->y.type),
-                p->y.type, rows, PX_MIN(p->pack->n_step, p->y.cols - column), p->y.stride};
-    cpu_operands operands = {.x = x.data,
-                             .packed = p->pack->blocks[p->k * p->pack->n_n + p->n_first + block],
-                             .y = y.data};
-    float *own = p->scratch ? p->scratch + p->scratch_step * thread : NULL;
-    const px_mat own_x = px_mat_of(own, PX_F32, rows, x.cols);
-    const px_mat own_y = px_mat_of(own ? own + CPU_ROWS * x.cols : NULL, PX_F32, rows, y.cols);
-    if (converts_x(p)) {
+    const px_mat x = {px_mat_row(p->x, first), p->x.type, rows, p->x.cols, p->x.stride};
+    const px_mat y = {(char *)px_mat_row(p->y, first) + (size_t)column * px_type_size(p->y.type),
+                      p->y.type, rows, PX_MIN(p->pack->n_step, p->y.cols - column), p->y.stride};
+    float *own = p->own + p->own_step * thread;
+    const px_mat own_y = px_mat_of(own, PX_F32, rows, y.cols);
+    const px_mat own_x = px_mat_of(own + p->own_y, p->packed, rows, x.cols);
+    cpu_operands operands = {.x = x.data, .y = own};
+    operands.packed = p->pack->blocks[p->k * p->pack->n_n + p->n_first + block];
+    if (x.type != p->packed || x.stride != x.cols) {
         convert_block(own_x, x);
         operands.x = own_x.data;
     }
-    if (converts_y(p)) {
-        if (p->add) convert_block(own_y, y);
-        operands.y = own_y.data;
-    }
     cpu_kernel_run(s, kernel, thread, operands);
-    if (converts_y(p)) convert_block(y, own_y);
+    if (p->add)
+        add_block(y, own_y);
+    else
+        convert_block(y, own_y);
 }
 
 static void product_all(px_stream *s, product *p) {

@@ -66,37 +66,25 @@ px_err *cpu_packed_layout(px_stream *s, int64_t K, int64_t N, px_type type,
     return cpu_check(status, "layout of a packed weight");
 }
 
-static dnnl_status_t plain_layout(dnnl_memory_desc_t *out, int64_t rows, int64_t cols,
-                                  int64_t row_step, int64_t col_step, int32_t type) {
-    dnnl_dims_t dims = {rows, cols}, strides = {row_step, col_step};
-    return dnnl_memory_desc_init_by_strides(out, 2, dims, type_of(type), strides);
-}
-
 static dnnl_status_t layouts_of(dnnl_engine_t engine, cpu_shape shape, layouts *out) {
-    const bool turned = shape.x_transposed;
-    dnnl_status_t status = plain_layout(&out->x, shape.M, shape.K, turned ? 1 : shape.x_stride,
-                                        turned ? shape.x_stride : 1, shape.in);
-    if (!status) status = plain_layout(&out->y, shape.M, shape.N, shape.y_stride, 1, shape.out);
+    dnnl_dims_t x = {shape.M, shape.K}, w = {shape.K, shape.N}, y = {shape.M, shape.N};
+    const dnnl_data_type_t in = type_of(shape.in);
+    dnnl_status_t status =
+        dnnl_memory_desc_init_by_tag(&out->x, 2, x, in, shape.turned ? dnnl_ba : dnnl_ab);
+    if (!status) status = dnnl_memory_desc_init_by_tag(&out->y, 2, y, dnnl_f32, dnnl_ab);
     if (status) return status;
-    if (shape.plain_weight)
-        return plain_layout(&out->w, shape.K, shape.N, shape.w_stride, 1, shape.in);
+    if (shape.plain) return dnnl_memory_desc_init_by_tag(&out->w, 2, w, in, dnnl_ab);
     return packed_layout(engine, shape, &out->w);
 }
 
-static dnnl_status_t describe(dnnl_engine_t engine, const layouts *l, bool add,
-                              dnnl_primitive_desc_t *out) {
+static dnnl_status_t describe(dnnl_engine_t engine, const layouts *l, dnnl_primitive_desc_t *out) {
     dnnl_matmul_desc_t product;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t post = NULL;
     dnnl_status_t status = dnnl_matmul_desc_init(&product, &l->x, &l->w, NULL, &l->y);
     if (!status) status = dnnl_primitive_attr_create(&attr);
     if (!status) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (!status) status = dnnl_post_ops_create(&post);
-    if (!status && add) status = dnnl_post_ops_append_sum(post, 1.0f);
-    if (!status) status = dnnl_primitive_attr_set_post_ops(attr, post);
     if (!status) status = dnnl_primitive_desc_create(out, &product, attr, engine, NULL);
-    dnnl_post_ops_destroy(post);
-    dnnl_primitive_attr_destroy(attr);
+    if (attr) dnnl_primitive_attr_destroy(attr);
     return status;
 }
 
@@ -133,12 +121,12 @@ static px_err *kernel_make(px_stream *s, cpu_shape shape, cpu_kernel **out) {
     if (!kernel) PX_NO_MEMORY();
     kernel->shape = shape;
     dnnl_status_t status = layouts_of(state->engine, shape, &l);
-    if (!status) status = describe(state->engine, &l, shape.add, &desc);
+    if (!status) status = describe(state->engine, &l, &desc);
     if (!status) status = dnnl_primitive_create(&kernel->primitive, desc);
     for (int i = 0; !status && i < s->threads; i++)
         status = operands_make(state->engine, &kernel->threads[i], &l,
                                dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0),
-                               shape.plain_weight);
+                               shape.plain);
     if (desc) dnnl_primitive_desc_destroy(desc);
     if (!status) {
         *out = kernel;
@@ -210,9 +198,9 @@ px_err *cpu_open(px_stream *s) {
             "stream"));
     layouts l;
     dnnl_primitive_desc_t desc;
-    const cpu_shape probe = {64, 64, 64, 64, 64, 0, PX_BF16, PX_BF16, 0, 0, 0, 0};
+    const cpu_shape probe = {.M = 64, .N = 64, .K = 64, .in = PX_BF16};
     dnnl_status_t status = layouts_of(state->engine, probe, &l);
-    if (!status) status = describe(state->engine, &l, false, &desc);
+    if (!status) status = describe(state->engine, &l, &desc);
     state->has_bf16 = status == dnnl_success;
     if (state->has_bf16) return cpu_check(dnnl_primitive_desc_destroy(desc), "description");
     px_warn("this processor has no bf16 matrix products: bf16 weights are computed in f32");

@@ -116,6 +116,13 @@ static inline float v16_sum(v16 a) {
 
 #endif
 
+/* r[i] = sum of a[i]. */
+static inline v16 v16_sum16(const v16 a[16]) {
+    float sums[16];
+    for (int i = 0; i < 16; i++) sums[i] = v16_sum(a[i]);
+    return v16_load(sums);
+}
+
 static inline void v16_store_bf16_n(uint16_t *p, v16 a, int64_t n) {
     uint16_t part[16];
     v16_store_bf16(part, a);
@@ -164,6 +171,16 @@ static inline void v16_put_n(void *row, px_type type, int64_t j, v16 a, int64_t 
         v16_store_bf16_n((uint16_t *)row + j, a, n);
 }
 
+/* Columns j … j + 15 of a row of n, as many as there are; the rest is 0 / not written. */
+static inline v16 v16_part(const void *row, px_type type, int64_t j, int64_t n) {
+    return n - j >= 16 ? v16_get(row, type, j) : v16_get_n(row, type, j, n - j);
+}
+static inline void v16_put_part(void *row, px_type type, int64_t j, int64_t n, v16 a) {
+    if (n - j >= 16)
+        v16_put(row, type, j, a);
+    else
+        v16_put_n(row, type, j, a, n - j);
+}
 /* n elements from one type to another. */
 static inline void v16_convert(void *to, px_type to_type, const void *from, px_type from_type,
                                int64_t n) {
