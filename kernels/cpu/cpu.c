@@ -1,6 +1,5 @@
 /* cpu.c - the table of the CPU backend. */
 #include "cpu.h"
-#include "ref/ref.h"
 
 const px_backend px_backend_cpu = {
     .name = "cpu",
@@ -12,10 +11,10 @@ const px_backend px_backend_cpu = {
     .linear = cpu_linear,
     .linear_backward_input = cpu_linear_backward_input,
     .linear_backward_weight = cpu_linear_backward_weight,
-    .lora_down = px_ref_lora_down,
-    .lora_up = px_ref_lora_up,
-    .lora_up_backward = px_ref_lora_up_backward,
-    .lora_down_backward = px_ref_lora_down_backward,
+    .lora_down = cpu_lora_down,
+    .lora_up = cpu_lora_up,
+    .lora_up_backward = cpu_lora_up_backward,
+    .lora_down_backward = cpu_lora_down_backward,
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .gather = cpu_gather,

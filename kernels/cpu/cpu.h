@@ -71,6 +71,7 @@ typedef struct {
     dnnl_engine_t engine;
     dnnl_stream_t *streams;    /* [threads] */
     bool has_bf16;             /* else bf16 products are computed in f32 */
+    bool steady;               /* a row of a product has the same bits in any number of rows */
     cpu_kernel *kernels[1024]; /* by hash of the shape, chained */
 } cpu_state;
 /* NULL, or oneDNN's status as an error with what was tried. */

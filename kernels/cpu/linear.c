@@ -179,15 +179,16 @@ typedef struct {
     const cpu_pack *pack;
     px_type packed;
     int64_t k, n_first, n_blocks;
-    bool add;
+    bool add, steady;
     const cpu_kernel *kernels[3][2]; /* full rows, rest by 16, rest; full and last width */
     float *own;                      /* per thread: y in f32; x dense in the packed type */
     int64_t own_y, own_step;
 } product;
 
 static bool product_prepare(px_stream *s, product *p) {
-    const int64_t rest = p->x.rows % CPU_ROWS;
-    const int64_t rows[3] = {p->x.rows >= CPU_ROWS ? CPU_ROWS : 0, rest / 16 * 16, rest % 16};
+    const int64_t rest = p->steady ? p->x.rows % CPU_ROWS : 0;
+    const int64_t rows[3] = {p->x.rows >= CPU_ROWS || !p->steady ? CPU_ROWS : 0, rest / 16 * 16,
+                             rest % 16};
     const int64_t widths[2] = {p->n_blocks > 1 ? p->pack->n_step : 0,
                                p->y.cols - (p->n_blocks - 1) * p->pack->n_step};
     for (int i = 0; i < 3; i++)
@@ -206,6 +207,9 @@ static bool product_prepare(px_stream *s, product *p) {
 static void convert_block(px_mat to, px_mat from) {
     for (int64_t i = 0; i < to.rows; i++)
         v16_convert(px_mat_row(to, i), to.type, px_mat_row(from, i), from.type, to.cols);
+}
+static void zero_block(px_mat m) {
+    memset(m.data, 0, (size_t)(m.rows * m.cols) * px_type_size(m.type));
 }
 static void add_block(px_mat to, px_mat from) {
     for (int64_t i = 0; i < to.rows; i++)
@@ -226,12 +230,15 @@ static void product_run(px_stream *s, const product *p, const cpu_kernel *kernel
                       p->y.type, rows, PX_MIN(p->pack->n_step, p->y.cols - column), p->y.stride};
     float *own = p->own + p->own_step * thread;
     const px_mat own_y = px_mat_of(own, PX_F32, rows, y.cols);
-    const px_mat own_x = px_mat_of(own + p->own_y, p->packed, rows, x.cols);
+    px_mat own_x = px_mat_of(own + p->own_y, p->packed, rows, x.cols);
     cpu_operands operands = {.x = x.data, .y = own};
     operands.packed = p->pack->blocks[p->k * p->pack->n_n + p->n_first + block];
-    if (x.type != p->packed || x.stride != x.cols) {
+    if (x.type != p->packed || x.stride != x.cols || !p->steady) {
         convert_block(own_x, x);
         operands.x = own_x.data;
+        own_x.data = px_mat_row(own_x, rows);
+        own_x.rows = CPU_ROWS - rows;
+        if (!p->steady) zero_block(own_x);
     }
     cpu_kernel_run(s, kernel, thread, operands);
     if (p->add)
@@ -244,13 +251,15 @@ static void product_all(px_stream *s, product *p) {
     const int64_t T = p->x.rows, n_rows = blocks_of(T, CPU_ROWS);
     if (T == 0 || p->n_blocks == 0) return;
     const int kept = cpu_begin();
+    p->steady =
+        ((const cpu_state *)s->state)->steady; /* else rows are computed CPU_ROWS at a time */
     if (product_prepare(s, p)) {
 #pragma omp parallel for num_threads(s->threads) schedule(dynamic, 1)
         for (int64_t i = 0; i < n_rows * p->n_blocks; i++) {
             const int64_t block = i / n_rows, first = i % n_rows * CPU_ROWS, rest = T - first;
             const int width = block == p->n_blocks - 1;
-            if (rest >= CPU_ROWS) {
-                product_run(s, p, p->kernels[0][width], block, first, CPU_ROWS);
+            if (rest >= CPU_ROWS || !p->steady) {
+                product_run(s, p, p->kernels[0][width], block, first, PX_MIN(CPU_ROWS, rest));
             } else {
                 product_run(s, p, p->kernels[1][width], block, first, rest / 16 * 16);
                 product_run(s, p, p->kernels[2][width], block, first + rest / 16 * 16, rest % 16);

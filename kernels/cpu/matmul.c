@@ -2,6 +2,7 @@
  * Invariant: a kernel is made and run while OpenMP offers oneDNN one thread (cpu_begin), so its
  * result does not depend on how many threads the stream has. */
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,6 +186,30 @@ void cpu_kernel_run(px_stream *s, const cpu_kernel *kernel, int thread, cpu_oper
 
 /* --- state --- */
 
+/* What the processor can do. oneDNN's block-wise products ("brg") treat each row alike; its older
+ * ones choose an order of summing by the number of rows. */
+static px_err *probe(cpu_state *state) {
+    static atomic_flag warned = ATOMIC_FLAG_INIT;
+    layouts l;
+    dnnl_primitive_desc_t desc = NULL;
+    cpu_shape shape = {.M = 64, .N = 64, .K = 64, .in = PX_BF16};
+    const char *name = "";
+    dnnl_status_t status = layouts_of(state->engine, shape, &l);
+    if (!status) status = describe(state->engine, &l, &desc);
+    state->has_bf16 = status == dnnl_success;
+    if (!state->has_bf16) {
+        if (!atomic_flag_test_and_set(&warned))
+            px_warn("this processor has no bf16 matrix products: they are computed in f32");
+        shape.in = PX_F32;
+        status = layouts_of(state->engine, shape, &l);
+        if (!status) status = describe(state->engine, &l, &desc);
+        PX_PASS(cpu_check(status, "a matrix product in f32"));
+    }
+    status = dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
+    state->steady = !status && strncmp(name, "brg", 3) == 0;
+    return cpu_check(dnnl_primitive_desc_destroy(desc), "description");
+}
+
 px_err *cpu_open(px_stream *s) {
     cpu_state *state = calloc(1, sizeof *state);
     if (!state) PX_NO_MEMORY();
@@ -196,15 +221,7 @@ px_err *cpu_open(px_stream *s) {
         PX_PASS(cpu_check(
             dnnl_stream_create(&state->streams[i], state->engine, dnnl_stream_default_flags),
             "stream"));
-    layouts l;
-    dnnl_primitive_desc_t desc;
-    const cpu_shape probe = {.M = 64, .N = 64, .K = 64, .in = PX_BF16};
-    dnnl_status_t status = layouts_of(state->engine, probe, &l);
-    if (!status) status = describe(state->engine, &l, &desc);
-    state->has_bf16 = status == dnnl_success;
-    if (state->has_bf16) return cpu_check(dnnl_primitive_desc_destroy(desc), "description");
-    px_warn("this processor has no bf16 matrix products: bf16 weights are computed in f32");
-    return NULL;
+    return probe(state);
 }
 
 void cpu_close(px_stream *s) {

@@ -1,5 +1,5 @@
-/* vec.h - 16 floats at a time: AVX-512 where the processor has it, plain loops otherwise, with the
- * same operations in the same order. The order of a sum is part of an operation's meaning here:
+/* vec.h - 16 floats at a time: AVX-512 where the processor has it, plain loops otherwise.
+ * The order of a sum is part of an operation's meaning here:
  * v16_sum adds halves, so a row's bits never depend on threads or on other rows. */
 #ifndef PX_CPU_VEC_H
 #define PX_CPU_VEC_H
@@ -65,6 +65,26 @@ static inline v16 v16_load_bf16_n(const uint16_t *p, int64_t n) {
 static inline void v16_store_bf16(uint16_t *p, v16 a) {
     _mm256_storeu_si256((__m256i *)p, v16_narrow(a));
 }
+/* a where the bit is set, else 0. */
+static inline v16 v16_masked(v16 a, uint16_t bits) { return _mm512_maskz_mov_ps(bits, a); }
+/* r[i] = sum of a[i], by halving all at once. */
+static inline v16 v16_sum16(const v16 a[16]) {
+    __m512 quads[4];
+    for (int i = 0; i < 4; i++) {
+        const v16 *b = a + 4 * i;
+        const __m512d low = _mm512_castps_pd(
+            _mm512_add_ps(_mm512_unpacklo_ps(b[0], b[1]), _mm512_unpackhi_ps(b[0], b[1])));
+        const __m512d high = _mm512_castps_pd(
+            _mm512_add_ps(_mm512_unpacklo_ps(b[2], b[3]), _mm512_unpackhi_ps(b[2], b[3])));
+        quads[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)),
+                                 _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
+    }
+    for (int i = 0; i < 4; i += 2)
+        quads[i / 2] = _mm512_add_ps(_mm512_shuffle_f32x4(quads[i], quads[i + 1], 0x88),
+                                     _mm512_shuffle_f32x4(quads[i], quads[i + 1], 0xDD));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(quads[0], quads[1], 0x88),
+                         _mm512_shuffle_f32x4(quads[0], quads[1], 0xDD));
+}
 static inline float v16_sum(v16 a) {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a),
                              _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1)));
@@ -108,20 +128,15 @@ static inline v16 v16_load_bf16_n(const uint16_t *p, int64_t n) {
 static inline void v16_store_bf16(uint16_t *p, v16 a) {
     for (int i = 0; i < 16; i++) p[i] = px_bf16_of(a.v[i]);
 }
+static inline v16 v16_masked(v16 a, uint16_t bits) { V16_EACH(bits >> i & 1 ? a.v[i] : 0); }
 static inline float v16_sum(v16 a) {
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a.v[i] += a.v[i + half];
     return a.v[0];
 }
+static inline v16 v16_sum16(const v16 a[16]) { V16_EACH(v16_sum(a[i])); }
 
 #endif
-
-/* r[i] = sum of a[i]. */
-static inline v16 v16_sum16(const v16 a[16]) {
-    float sums[16];
-    for (int i = 0; i < 16; i++) sums[i] = v16_sum(a[i]);
-    return v16_load(sums);
-}
 
 static inline void v16_store_bf16_n(uint16_t *p, v16 a, int64_t n) {
     uint16_t part[16];
