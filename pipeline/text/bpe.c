@@ -355,7 +355,7 @@ px_err *px_bpe_word(px_bpe *bpe, const char *word, size_t size, px_ids *out) {
     for (; w->cells[i].hash; i = (i + 1) & (CACHE_CELLS - 1)) {
         const cell *c = &w->cells[i];
         if (c->hash == hash && c->key_size == size && !memcmp(w->keys.data + c->key, word, size))
-            return ids_append(out, w->ids.ids + c->ids, c->n_ids);
+            return c->n_ids ? ids_append(out, w->ids.ids + c->ids, c->n_ids) : NULL;
     }
     int32_t n = out->n;
     PX_PASS(word_merge(bpe, word, size, out));
@@ -371,7 +371,7 @@ px_err *px_bpe_word(px_bpe *bpe, const char *word, size_t size, px_ids *out) {
     cell c = {hash, (uint32_t)w->keys.size, (uint32_t)w->ids.n, (uint16_t)size, (uint16_t)made};
     px_str_add(&w->keys, word, size);
     PX_PASS(px_str_ok(&w->keys));
-    PX_PASS(ids_append(&w->ids, out->ids + n, made));
+    if (made) PX_PASS(ids_append(&w->ids, out->ids + n, made));
     w->cells[i] = c;
     w->n_cells++;
     return NULL;

@@ -126,8 +126,9 @@ typedef struct {
 } jinja_run;
 
 enum { JINJA_DEPTH_MOST = 100 };
-#define JINJA_STEPS_MOST 20000000
-#define JINJA_BYTES_MOST ((int64_t)1 << 30)
+/* A released template takes about 100 steps a message; a step takes up to 2 KB of the arena. */
+#define JINJA_STEPS_MOST 500000
+#define JINJA_BYTES_MOST ((int64_t)1 << 28)
 
 jinja_value px_jinja_string(const char *text, const unsigned char *marks, size_t size);
 jinja_value px_jinja_text(const char *text);

@@ -98,6 +98,9 @@ static px_err *replace(jinja_run *run, const jinja_node *node, const jinja_value
 /* upper, lower, title, capitalize: of ASCII, which is all that roles are written in. */
 static px_err *change_case(jinja_run *run, const jinja_node *node, const jinja_value *s,
                            const char *how, jinja_value *out) {
+    run->bytes += (int64_t)s->size;
+    if (run->bytes > JINJA_BYTES_MOST)
+        PX_FAIL(PX_BAD_INPUT, "line %d: the template makes too much text", node->line);
     char *text = px_arena_text(run->arena, s->text, s->size);
     bool begins = true;
     PX_PASS(px_arena_ok(run->arena));

@@ -435,11 +435,14 @@ static px_err *run_for(jinja_run *run, const jinja_node *node) {
     PX_PASS(loop_items(run, node, &items));
     if (items.list->n == 0) return node->c ? run_list(run, node->c->list) : NULL;
     for (size_t i = 0; i < items.list->n; i++) {
+        run->steps += 10; /* the facts of the loop are made anew */
         PX_PASS(frame_push(run));
         PX_PASS(bind(run, node, items.list->items[i]));
         PX_PASS(loop_facts(run, items.list, i));
         PX_PASS(run_list(run, node->list));
         run->n_frames--;
+        if (run->steps > JINJA_STEPS_MOST)
+            PX_FAIL(PX_BAD_INPUT, "line %d: the template takes too long", node->line);
         bool leave = run->flow == N_BREAK;
         run->flow = 0;
         if (leave) break;

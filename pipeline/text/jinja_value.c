@@ -16,6 +16,7 @@ px_err *px_jinja_list_new(jinja_run *run, jinja_value *out) {
 }
 
 px_err *px_jinja_list_add(jinja_run *run, jinja_list *list, jinja_value value) {
+    if (++run->steps > JINJA_STEPS_MOST) PX_FAIL(PX_BAD_INPUT, "the template takes too long");
     if (list->n == list->room) {
         size_t room = list->room ? list->room * 2 : 8;
         jinja_value *items = px_take_raw(run->arena, jinja_value, room);

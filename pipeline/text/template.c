@@ -233,7 +233,8 @@ static px_err *close_turn(const px_template *t, px_marked *text) {
     size_t from = text->size;
     while (from > 0 && text->marks[from - 1] != MARK_LAST) from--;
     if (from == 0) from = last_of(text, end); /* nothing of the answer is left */
-    const char *found = memmem(text->data + from, text->size - from, end, strlen(end));
+    const char *found = NULL;
+    if (from < text->size) found = memmem(text->data + from, text->size - from, end, strlen(end));
     if (!found)
         PX_FAIL(PX_BAD_INPUT, "the %s template puts no \"%.60s\" behind the answer",
                 t->family->name, end);
