@@ -95,6 +95,7 @@ def template_seeds():
               "{% generation %}{{ raise_exception('no ' + messages[0].role) }}{% endgeneration %}", "{{ strftime_now('%Y') }}", "{# c #}\n  {%+ if true %}\n y {% endif +%}\n"]
     for i, source in enumerate(pieces):
         put("template", "construct-%d" % i, source)
+    put("template", "empty", "")
     put("template", "deep", "{{ " + "(" * 300 + "1" + ")" * 300 + " }}")
     put("template", "deep-if", "{% if 1 %}" * 300)
     put("template", "deep-not", "{{ " + "not " * 300 + "1 }}")
