@@ -92,6 +92,8 @@ static px_err *split_bits(const char *name, uint32_t *out) {
 /* A run's own configuration, with what the command line gives over it. */
 static px_err *load_config(const eval_options *o, px_config *out) {
     if (!o->job.run_dir) return px_cli_config_load(&o->config, out);
+    if (!px_path_is_dir(o->job.run_dir))
+        PX_FAIL(PX_BAD_INPUT, "%s: no such run folder", o->job.run_dir);
     char *path = px_path_join(o->job.run_dir, "config.json");
     if (!path) PX_NO_MEMORY();
     px_cli_config with_run = o->config;
