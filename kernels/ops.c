@@ -181,12 +181,14 @@ void px_op_rope(px_stream *s, px_mat x, const int32_t *positions, const float *t
 }
 void px_op_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up) {
     CHECK(same_shape(y, gate) && same_shape(y, up));
+    CHECK(y.type == gate.type && y.type == up.type);
     s->backend->swiglu(s, y, gate, up);
 }
 void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate,
                            px_mat up) {
     CHECK(same_shape(dy, gate) && same_shape(dy, up) && same_shape(dy, dgate));
-    CHECK(same_shape(dy, dup));
+    CHECK(same_shape(dy, dup) && dy.type == gate.type && dy.type == up.type);
+    CHECK(dy.type == dgate.type && dy.type == dup.type);
     s->backend->swiglu_backward(s, dgate, dup, dy, gate, up);
 }
 

@@ -115,9 +115,9 @@ void px_op_rms_norm_backward(px_stream *s, px_mat dx, px_mat dres, float *dw, px
  */
 void px_op_rope(px_stream *s, px_mat x, const int32_t *positions, const float *table, int64_t hd,
                 int direction);
-/* y = silu(gate) ∘ up. */
+/* y = silu(gate) ∘ up; all of one type. */
 void px_op_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up);
-/* dgate, dup (may alias gate, up). */
+/* dgate, dup (may alias gate, up); all of one type. */
 void px_op_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate,
                            px_mat up);
 

@@ -115,35 +115,61 @@ void cpu_rope(px_stream *s, px_mat x, const int32_t *positions, const float *tab
         }
 }
 
-/* 1 / (1 + e^-x). */
+/* 1 / (1 + e^-x). e^87 keeps its inverse above zero's neighbourhood; x times it is 0 for all
+ * purposes. */
 static inline v16 sigmoid(v16 x) {
-    const v16 one = v16_set(1);
-    return v16_div(one, v16_add(one, v16_exp(v16_sub(v16_set(0), x))));
+    const v16 least = v16_min(v16_set(87.0f), v16_sub(v16_set(0), x));
+    return v16_inverse(v16_add(v16_set(1), v16_exp(least)));
+}
+
+/* Inlined for each type. */
+static inline __attribute__((always_inline)) void
+swiglu_row(px_type type, void *y, const void *gate, const void *up, int64_t n) {
+    for (int64_t i = 0; i < n; i += 16) {
+        const v16 g = v16_part(gate, type, i, n), u = v16_part(up, type, i, n);
+        v16_put_part(y, type, i, n, v16_mul(v16_mul(g, sigmoid(g)), u));
+    }
 }
 
 void cpu_swiglu(px_stream *s, px_mat y, px_mat gate, px_mat up) {
-    const int64_t n = y.cols;
 #pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t t = 0; t < y.rows; t++)
-        for (int64_t i = 0; i < n; i += 16) {
-            const v16 g = v16_part(px_mat_row(gate, t), gate.type, i, n);
-            const v16 u = v16_part(px_mat_row(up, t), up.type, i, n);
-            v16_put_part(px_mat_row(y, t), y.type, i, n, v16_mul(v16_mul(g, sigmoid(g)), u));
-        }
+    for (int64_t t = 0; t < y.rows; t++) {
+        void *row = px_mat_row(y, t);
+        const void *g = px_mat_row(gate, t), *u = px_mat_row(up, t);
+        if (y.type == PX_BF16)
+            swiglu_row(PX_BF16, row, g, u, y.cols);
+        else
+            swiglu_row(PX_F32, row, g, u, y.cols);
+    }
 }
 
+typedef struct {
+    void *dgate, *dup;
+    const void *dy, *gate, *up;
+} gate_rows;
+
 /* silu'(g) = σ (1 + g (1 - σ)). */
+static inline __attribute__((always_inline)) void swiglu_back_row(px_type type, gate_rows r,
+                                                                  int64_t n) {
+    const v16 one = v16_set(1);
+    for (int64_t i = 0; i < n; i += 16) {
+        const v16 g = v16_part(r.gate, type, i, n), u = v16_part(r.up, type, i, n);
+        const v16 d = v16_part(r.dy, type, i, n), sigma = sigmoid(g);
+        const v16 slope = v16_mul(sigma, v16_fma(g, v16_sub(one, sigma), one));
+        v16_put_part(r.dgate, type, i, n, v16_mul(v16_mul(d, u), slope));
+        v16_put_part(r.dup, type, i, n, v16_mul(v16_mul(d, g), sigma));
+    }
+}
+
 void cpu_swiglu_backward(px_stream *s, px_mat dgate, px_mat dup, px_mat dy, px_mat gate,
                          px_mat up) {
-    const int64_t n = dy.cols;
 #pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t t = 0; t < dy.rows; t++)
-        for (int64_t i = 0; i < n; i += 16) {
-            const v16 g = v16_part(px_mat_row(gate, t), gate.type, i, n), one = v16_set(1);
-            const v16 u = v16_part(px_mat_row(up, t), up.type, i, n);
-            const v16 d = v16_part(px_mat_row(dy, t), dy.type, i, n), sigma = sigmoid(g);
-            const v16 slope = v16_mul(sigma, v16_fma(g, v16_sub(one, sigma), one));
-            v16_put_part(px_mat_row(dgate, t), dgate.type, i, n, v16_mul(v16_mul(d, u), slope));
-            v16_put_part(px_mat_row(dup, t), dup.type, i, n, v16_mul(v16_mul(d, g), sigma));
-        }
+    for (int64_t t = 0; t < dy.rows; t++) {
+        const gate_rows r = {px_mat_row(dgate, t), px_mat_row(dup, t), px_mat_row(dy, t),
+                             px_mat_row(gate, t), px_mat_row(up, t)};
+        if (dy.type == PX_BF16)
+            swiglu_back_row(PX_BF16, r, dy.cols);
+        else
+            swiglu_back_row(PX_F32, r, dy.cols);
+    }
 }

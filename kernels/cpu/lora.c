@@ -1,62 +1,70 @@
-/* lora.c - low-rank adapters in f32. Three loops do all of it, each with 16 sums in registers:
- *   dots    out[t, k] = Σ_i x[t, i] a[k, i]        4 rows × 4 ranks, over columns;  down, du
- *   spread  y[t, j] += Σ_k u[t, k] a[k, j]         4 rows × 64 columns, over ranks; up, dx
- *   columns g[k, j] += Σ_t u[t, k] x[t, j]         4 ranks × 64 columns, over rows; da, db
- * x is widened (and masked by dropout) into the thread's own memory first. dots and spread share
- * out rows, columns shares out columns and goes through the rows in order, STEP of them to a
- * partial sum. */
+/* lora.c - low-rank adapters in f32. One pass over blocks of rows does up to three things, each
+ * with 16 sums in registers: dots    out[t, k] = Σ_i x[t, i] a[k, i]      4 rows × 4 ranks, over
+ * columns;  down, du spread  y[t, j] += Σ_k u[t, k] a[k, j]       4 rows × 64 columns, over ranks;
+ * up, dx columns g[k, j] += Σ_t u[t, k] x[t, j]       4 ranks × 64 columns, over rows; da, db x is
+ * widened (and masked by dropout) once, CHUNK rows at a time, into the thread's own memory. The
+ * sums over rows of a BLOCK go to a place of its own and are added in the order of the blocks, so
+ * bits depend on the number of rows alone. */
 #include <omp.h>
 
 #include "cpu.h"
 #include "drop.h"
 #include "vec.h"
 
-enum { STEP = 64, WIDTH = 64, SPAN = 256 };
+enum { CHUNK = 32, BLOCK = 128, WIDTH = 64 };
+
+typedef struct {
+    px_mat x; /* [T, n]; data NULL: spread only */
+    px_dropout drop;
+    const float *a; /* [r4, n64] padded: for dots and spread */
+    float scale;    /* of every output */
+    int64_t r, u_stride;
+    float *out;     /* dots: [T, u_stride], r of them; or NULL */
+    px_mat y;       /* spread: [T, n]; or data NULL */
+    const float *u; /* [T, u_stride], r of them */
+    float *blocks;  /* columns: [blocks, r4, n64]; or NULL */
+    float *own;     /* per thread: x [CHUNK, n64], u [CHUNK, r4], masks [CHUNK, words] */
+    int64_t own_step, n, T;
+} lora_pass;
 
 static int64_t padded(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-
-/* Columns [first, first + n) of a row in f32, where masks (of the whole row, or NULL) let them;
- * zeros up to a multiple of 16. first is a multiple of 16. */
-static void widen_row(float *to, px_mat x, int64_t row, int64_t first, int64_t n,
-                      const uint16_t *masks) {
-    const void *from = px_mat_row(x, row);
-    const int64_t end = first + n;
-    for (int64_t j = first; j < end; j += 16) {
-        const v16 a = v16_part(from, x.type, j, end);
-        v16_store(to + j - first, masks ? v16_masked(a, masks[j / 16]) : a);
-    }
-}
-
-/* [R, n] or, if turned, [n, R] as dense rows of n16 floats, n and R padded with zeros. */
-static void pad_matrix(float *to, const float *from, int64_t R, int64_t n, bool turned) {
-    const int64_t n16 = padded(n, WIDTH);
-    memset(to, 0, (size_t)(padded(R, 4) * n16) * sizeof *to);
-    for (int64_t k = 0; k < R; k++)
-        for (int64_t j = 0; j < n; j++)
-            to[k * n16 + j] = turned ? from[j * R + k] : from[k * n + j];
-}
 static int64_t pad_floats(int64_t R, int64_t n) { return padded(R, 4) * padded(n, WIDTH); }
+static int64_t own_floats(int64_t r, int64_t n) {
+    return CHUNK * (padded(n, WIDTH) + padded(r, 16) + drop_words(n) / 2);
+}
+
+/* [R, n] or, if turned, [n, R] as dense rows of n64 floats, n and R padded with zeros. */
+static void pad_matrix(float *to, const float *from, int64_t R, int64_t n, bool turned) {
+    const int64_t n64 = padded(n, WIDTH);
+    memset(to, 0, (size_t)pad_floats(R, n) * sizeof *to);
+    for (int64_t j = 0; turned && j < n; j++)
+        for (int64_t k = 0; k < R; k++) to[k * n64 + j] = from[j * R + k];
+    for (int64_t k = 0; !turned && k < R; k++)
+        memcpy(to + k * n64, from + k * n, (size_t)n * sizeof *to);
+}
+
+/* A row in f32, where masks (or NULL) let it; zeros up to n64. */
+static void widen_row(float *to, px_mat x, int64_t row, const uint16_t *masks) {
+    const void *from = px_mat_row(x, row);
+    const int64_t n = x.cols, n64 = padded(n, WIDTH);
+    int64_t j = 0;
+    for (; j + 16 <= n && masks; j += 16)
+        v16_store(to + j, v16_masked(v16_get(from, x.type, j), masks[j / 16]));
+    for (; j + 16 <= n; j += 16) v16_store(to + j, v16_get(from, x.type, j));
+    if (j < n) {
+        const v16 rest = v16_get_n(from, x.type, j, n - j);
+        v16_store(to + j, masks ? v16_masked(rest, masks[j / 16]) : rest);
+        j += 16;
+    }
+    for (; j < n64; j += 16) v16_store(to + j, v16_set(0));
+}
 
 /* --- dots --- */
 
-typedef struct {
-    px_mat x;
-    const float *a; /* padded */
-    int64_t n_out, out_stride;
-    float *out, scale;
-    px_dropout drop;
-    float *own; /* per thread: 4 rows of x, their masks */
-    int64_t own_step;
-} dots_job;
-
-static int64_t dots_floats(int64_t n) {
-    return 4 * padded(n, WIDTH) + padded(drop_words(n), 32) / 2;
-}
-
-static void dots_tile(float out[16], const float *x, const float *a, int64_t step, int64_t n) {
+static void dots_tile(float out[16], const float *x, const float *a, int64_t step) {
     v16 sums[16];
     for (int i = 0; i < 16; i++) sums[i] = v16_set(0);
-    for (int64_t j = 0; j < n; j += 16) {
+    for (int64_t j = 0; j < step; j += 16) {
         const v16 x0 = v16_load(x + j), x1 = v16_load(x + step + j);
         const v16 x2 = v16_load(x + 2 * step + j), x3 = v16_load(x + 3 * step + j);
         for (int k = 0; k < 4; k++) {
@@ -70,107 +78,77 @@ static void dots_tile(float out[16], const float *x, const float *a, int64_t ste
     v16_store(out, v16_sum16(sums));
 }
 
-static void dots_rows(const dots_job *job, int64_t t) {
-    const int64_t n = job->x.cols, step = padded(n, WIDTH), rows = PX_MIN(4, job->x.rows - t);
-    float *x = job->own + job->own_step * omp_get_thread_num(), tile[16];
-    uint16_t *masks = (uint16_t *)(x + 4 * step);
-    for (int64_t i = 0; i < rows; i++) {
-        if (job->drop.p > 0) drop_masks(job->drop, t + i, n, masks);
-        widen_row(x + i * step, job->x, t + i, 0, n, job->drop.p > 0 ? masks : NULL);
-    }
-    for (int64_t i = rows; i < 4; i++) memset(x + i * step, 0, (size_t)step * sizeof *x);
-    for (int64_t k = 0; k < job->n_out; k += 4) {
-        dots_tile(tile, x, job->a + k * step, step, padded(n, 16));
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = k; j < PX_MIN(k + 4, job->n_out); j++)
-                job->out[(t + i) * job->out_stride + j] = job->scale * tile[i * 4 + j - k];
-    }
-}
-
-static void dots(px_stream *s, const dots_job *job) {
-#pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t t = 0; t < job->x.rows; t += 4) dots_rows(job, t);
+/* Rows from t, as many as x holds of them; x holds zeros up to a multiple of 4 rows. */
+static void dots(const lora_pass *p, const float *x, int64_t t, int64_t rows) {
+    const int64_t step = padded(p->n, WIDTH);
+    float tile[16];
+    for (int64_t i = 0; i < rows; i += 4)
+        for (int64_t k = 0; k < p->r; k += 4) {
+            dots_tile(tile, x + i * step, p->a + k * step, step);
+            for (int64_t n = i; n < PX_MIN(i + 4, rows); n++)
+                for (int64_t j = k; j < PX_MIN(k + 4, p->r); j++)
+                    p->out[(t + n) * p->u_stride + j] = p->scale * tile[(n - i) * 4 + j - k];
+        }
 }
 
 /* --- spread --- */
 
-typedef struct {
-    px_mat y;
-    const float *u, *a; /* u [T, R] from the first of r; a [r, n] padded */
-    int64_t r, u_stride;
-    float scale;
-    const uint16_t *masks; /* [T, words], or NULL */
-    int64_t words;
-} spread_job;
-
-/* rows (1 or 4) × 64 columns from j; n of y's columns exist. */
-static inline __attribute__((always_inline)) void spread_tile(const spread_job *job, int64_t t,
-                                                              int64_t j, int rows) {
-    const int64_t n = job->y.cols, step = padded(n, WIDTH);
+/* rows (1 or 4) × 64 columns from j; masks: of row t, words apart. Inlined for each type and rows.
+ */
+static inline __attribute__((always_inline)) void spread_tile(const lora_pass *p, px_type type,
+                                                              int64_t t, int64_t j, int rows,
+                                                              const uint16_t *masks) {
+    const int64_t n = p->n, step = padded(n, WIDTH), words = drop_words(n);
     v16 sums[16];
     for (int i = 0; i < 4 * rows; i++) sums[i] = v16_set(0);
-    for (int64_t k = 0; k < job->r; k++) {
-        const float *a = job->a + k * step + j;
+    for (int64_t k = 0; k < p->r; k++) {
+        const float *a = p->a + k * step + j;
         const v16 a0 = v16_load(a), a1 = v16_load(a + 16);
         const v16 a2 = v16_load(a + 32), a3 = v16_load(a + 48);
         for (int i = 0; i < rows; i++) {
-            const v16 u = v16_set(job->u[(t + i) * job->u_stride + k]);
+            const v16 u = v16_set(p->u[(t + i) * p->u_stride + k]);
             sums[4 * i] = v16_fma(u, a0, sums[4 * i]);
             sums[4 * i + 1] = v16_fma(u, a1, sums[4 * i + 1]);
             sums[4 * i + 2] = v16_fma(u, a2, sums[4 * i + 2]);
             sums[4 * i + 3] = v16_fma(u, a3, sums[4 * i + 3]);
         }
     }
+    const v16 scale = v16_set(p->scale);
     for (int i = 0; i < rows; i++)
         for (int c = 0; c < 4; c++) {
             const int64_t at = j + 16 * c;
-            if (at >= n) break;
+            void *row = px_mat_row(p->y, t + i);
             v16 sum = sums[4 * i + c];
-            if (job->masks) sum = v16_masked(sum, job->masks[(t + i) * job->words + at / 16]);
-            void *row = px_mat_row(job->y, t + i);
-            v16_put_part(row, job->y.type, at, n,
-                         v16_fma(sum, v16_set(job->scale), v16_part(row, job->y.type, at, n)));
+            if (at >= n) break;
+            if (masks) sum = v16_masked(sum, masks[i * words + at / 16]);
+            v16_put_part(row, type, at, n, v16_fma(sum, scale, v16_part(row, type, at, n)));
         }
 }
 
-/* SPAN columns of a stay in the nearest cache while the rows of a block go by. */
-static void spread_rows(const spread_job *job, int64_t first, int64_t end) {
-    for (int64_t span = 0; span < job->y.cols; span += SPAN) {
-        const int64_t stop = PX_MIN(span + SPAN, job->y.cols);
-        int64_t t = first;
-        for (; t + 4 <= end; t += 4)
-            for (int64_t j = span; j < stop; j += WIDTH) spread_tile(job, t, j, 4);
-        for (; t < end; t++)
-            for (int64_t j = span; j < stop; j += WIDTH) spread_tile(job, t, j, 1);
+static void spread(const lora_pass *p, int64_t t, int64_t rows, const uint16_t *masks) {
+    const int64_t words = drop_words(p->n);
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        const uint16_t *of_row = masks ? masks + i * words : NULL;
+        if (p->y.type == PX_BF16)
+            for (int64_t j = 0; j < p->n; j += WIDTH) spread_tile(p, PX_BF16, t + i, j, 4, of_row);
+        else
+            for (int64_t j = 0; j < p->n; j += WIDTH) spread_tile(p, PX_F32, t + i, j, 4, of_row);
     }
+    for (; i < rows; i++)
+        for (int64_t j = 0; j < p->n; j += WIDTH)
+            spread_tile(p, p->y.type, t + i, j, 1, masks ? masks + i * words : NULL);
 }
 
 /* --- columns --- */
 
-typedef struct {
-    px_mat x;
-    const float *u; /* [T, u_stride] from the first of r */
-    int64_t r, u_stride;
-    float scale;
-    const uint16_t *masks;
-    int64_t words;
-    float *g; /* [r, n] += , or [n, r] if turned */
-    bool turned;
-    float *own; /* per thread: sums [r4, WIDTH], x [STEP, WIDTH], u [STEP, r4] */
-    int64_t own_step;
-} columns_job;
-
-static int64_t columns_floats(int64_t r) {
-    return padded(r, 4) * WIDTH + STEP * WIDTH + padded(STEP * padded(r, 4), 16);
-}
-
-/* sums [4, WIDTH] += Σ u[t, k] x[t]: the rows of one step. */
-static void columns_tile(float *sums, const float *x, const float *u, int64_t u_step,
+/* sums [4, 64] of row length step += Σ u[t, k] x[t]. */
+static void columns_tile(float *sums, const float *x, int64_t step, const float *u, int64_t u_step,
                          int64_t rows) {
     v16 part[16];
     for (int i = 0; i < 16; i++) part[i] = v16_set(0);
     for (int64_t t = 0; t < rows; t++) {
-        const float *row = x + t * WIDTH;
+        const float *row = x + t * step;
         const v16 x0 = v16_load(row), x1 = v16_load(row + 16);
         const v16 x2 = v16_load(row + 32), x3 = v16_load(row + 48);
         for (int k = 0; k < 4; k++) {
@@ -181,35 +159,83 @@ static void columns_tile(float *sums, const float *x, const float *u, int64_t u_
             part[4 * k + 3] = v16_fma(a, x3, part[4 * k + 3]);
         }
     }
-    for (int i = 0; i < 16; i++)
-        v16_store(sums + 16 * i, v16_add(v16_load(sums + 16 * i), part[i]));
-}
-
-static void columns_block(const columns_job *job, int64_t first) {
-    const int64_t n = PX_MIN(WIDTH, job->x.cols - first), r4 = padded(job->r, 4);
-    float *sums = job->own + job->own_step * omp_get_thread_num();
-    float *x = sums + r4 * WIDTH, *u = x + STEP * WIDTH;
-    memset(sums, 0, (size_t)(r4 * WIDTH) * sizeof *sums);
-    memset(x, 0, STEP * WIDTH * sizeof *x);
-    memset(u, 0, (size_t)(STEP * r4) * sizeof *u);
-    for (int64_t t = 0; t < job->x.rows; t += STEP) {
-        const int64_t rows = PX_MIN(STEP, job->x.rows - t);
-        for (int64_t i = 0; i < rows; i++) {
-            widen_row(x + i * WIDTH, job->x, t + i, first, n,
-                      job->masks ? job->masks + (t + i) * job->words : NULL);
-            memcpy(u + i * r4, job->u + (t + i) * job->u_stride, (size_t)job->r * sizeof *u);
-        }
-        for (int64_t k = 0; k < r4; k += 4) columns_tile(sums + k * WIDTH, x, u + k, r4, rows);
+    for (int i = 0; i < 16; i++) {
+        float *sum = sums + i / 4 * step + i % 4 * 16;
+        v16_store(sum, v16_add(v16_load(sum), part[i]));
     }
-    for (int64_t k = 0; k < job->r; k++)
-        for (int64_t j = 0; j < n; j++)
-            job->g[job->turned ? (first + j) * job->r + k : k * job->x.cols + first + j] +=
-                job->scale * sums[k * WIDTH + j];
 }
 
-static void columns(px_stream *s, const columns_job *job) {
+static void columns(const lora_pass *p, const float *x, float *u, int64_t t, int64_t rows) {
+    const int64_t step = padded(p->n, WIDTH), r4 = padded(p->r, 4);
+    float *sums = p->blocks + t / BLOCK * r4 * step;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(u + i * r4, p->u + (t + i) * p->u_stride, (size_t)p->r * sizeof *u);
+        memset(u + i * r4 + p->r, 0, (size_t)(r4 - p->r) * sizeof *u);
+    }
+    for (int64_t j = 0; j < step; j += WIDTH)
+        for (int64_t k = 0; k < r4; k += 4)
+            columns_tile(sums + k * step + j, x + j, step, u + k, r4, rows);
+}
+
+/* g [r, n] += scale · Σ blocks, or [n, r] if turned. */
+static void columns_finish(px_stream *s, const lora_pass *p, float *g, bool turned) {
+    const int64_t step = padded(p->n, WIDTH), size = padded(p->r, 4) * step;
+#pragma omp parallel for num_threads(s->threads) schedule(static)
+    for (int64_t j = 0; j < p->n; j += 16)
+        for (int64_t k = 0; k < p->r; k++) {
+            v16 sum = v16_set(0);
+            float lanes[16];
+            for (int64_t b = 0; b * BLOCK < p->T; b++)
+                sum = v16_add(sum, v16_load(p->blocks + b * size + k * step + j));
+            v16_store(lanes, v16_mul(sum, v16_set(p->scale)));
+            for (int64_t i = j; i < PX_MIN(j + 16, p->n); i++)
+                g[turned ? i * p->r + k : k * p->n + i] += lanes[i - j];
+        }
+}
+
+/* --- the pass --- */
+
+static void pass_chunk(const lora_pass *p, int64_t t, int64_t rows) {
+    const int64_t step = padded(p->n, WIDTH), words = drop_words(p->n);
+    float *x = p->own + p->own_step * omp_get_thread_num();
+    float *u = x + CHUNK * step;
+    uint16_t *masks = p->drop.p > 0 ? (uint16_t *)(u + CHUNK * padded(p->r, 16)) : NULL;
+    for (int64_t i = 0; masks && i < rows; i++) drop_masks(p->drop, t + i, p->n, masks + i * words);
+    for (int64_t i = 0; p->x.data && i < rows; i++)
+        widen_row(x + i * step, p->x, t + i, masks ? masks + i * words : NULL);
+    if (p->out) {
+        memset(x + rows * step, 0, (size_t)((padded(rows, 4) - rows) * step) * sizeof *x);
+        dots(p, x, t, rows);
+    }
+    if (p->y.data) spread(p, t, rows, masks);
+    if (p->blocks) columns(p, x, u, t, rows);
+}
+
+static void pass_run(px_stream *s, const lora_pass *p) {
+    const int64_t size = padded(p->r, 4) * padded(p->n, WIDTH);
+    const int64_t piece = p->blocks ? BLOCK : CHUNK;
 #pragma omp parallel for num_threads(s->threads) schedule(dynamic, 1)
-    for (int64_t first = 0; first < job->x.cols; first += WIDTH) columns_block(job, first);
+    for (int64_t first = 0; first < p->T; first += piece) {
+        const int64_t end = PX_MIN(first + piece, p->T);
+        if (p->blocks)
+            memset(p->blocks + first / BLOCK * size, 0, (size_t)size * sizeof *p->blocks);
+        for (int64_t t = first; t < end; t += CHUNK) pass_chunk(p, t, PX_MIN(CHUNK, end - t));
+    }
+}
+
+/* Scratch for everything the pass needs, and a padded. False: no memory. */
+static bool pass_prepare(px_stream *s, lora_pass *p, const float *a, bool turned, bool sums) {
+    const int64_t a_floats = pad_floats(p->r, p->n);
+    p->own_step = own_floats(p->r, p->n);
+    const int64_t own = p->own_step * s->threads;
+    const int64_t n_blocks = sums ? (p->T + BLOCK - 1) / BLOCK : 0;
+    float *at = px_scratch(s, (size_t)(a_floats * (1 + n_blocks) + own) * sizeof *at);
+    if (!at) return false;
+    pad_matrix(at, a, p->r, p->n, turned);
+    p->a = at;
+    p->own = at + a_floats;
+    p->blocks = sums ? p->own + own : NULL;
+    return true;
 }
 
 /* --- operations --- */
@@ -217,76 +243,41 @@ static void columns(px_stream *s, const columns_job *job) {
 static float drop_scale(px_dropout drop) { return (float)(1 / (1 - drop.p)); }
 
 void cpu_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop) {
-    dots_job job = {.x = x, .n_out = R, .out_stride = R, .out = u, .drop = drop};
-    job.own_step = dots_floats(x.cols);
-    float *at =
-        px_scratch(s, (size_t)(pad_floats(R, x.cols) + job.own_step * s->threads) * sizeof *at);
-    if (!at) return;
-    pad_matrix(at, a, R, x.cols, false);
-    job.a = at;
-    job.own = at + pad_floats(R, x.cols);
-    job.scale = drop_scale(drop);
-    dots(s, &job);
+    lora_pass p = {.x = x, .drop = drop, .scale = drop_scale(drop), .r = R, .u_stride = R};
+    p.n = x.cols;
+    p.T = x.rows;
+    p.out = u;
+    if (pass_prepare(s, &p, a, false, false)) pass_run(s, &p);
 }
 
 void cpu_lora_up(px_stream *s, px_mat y, const float *u, const float *b, px_lora_part part) {
-    float *a = px_scratch(s, (size_t)pad_floats(part.r, y.cols) * sizeof *a);
-    if (!a) return;
-    pad_matrix(a, b, part.r, y.cols, true);
-    const spread_job job = {
-        .y = y, .u = u + part.first, .a = a, .r = part.r, .u_stride = part.R, .scale = part.scale};
-#pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t t = 0; t < y.rows; t += STEP) spread_rows(&job, t, PX_MIN(t + STEP, y.rows));
+    lora_pass p = {.y = y, .scale = part.scale, .r = part.r, .u_stride = part.R};
+    p.n = y.cols;
+    p.T = y.rows;
+    p.u = u + part.first;
+    if (pass_prepare(s, &p, b, true, false)) pass_run(s, &p);
 }
 
 void cpu_lora_up_backward(px_stream *s, float *du, float *db, px_mat dy, const float *u,
                           const float *b, px_lora_part part) {
-    dots_job down = {.x = dy,
-                     .n_out = part.r,
-                     .out_stride = part.R,
-                     .out = du + part.first,
-                     .scale = part.scale};
-    columns_job up = {.x = dy,
-                      .u = u + part.first,
-                      .r = part.r,
-                      .u_stride = part.R,
-                      .scale = part.scale,
-                      .g = db,
-                      .turned = true};
-    down.own_step = dots_floats(dy.cols);
-    up.own_step = columns_floats(part.r);
-    const int64_t own = PX_MAX(down.own_step, up.own_step) * s->threads;
-    float *at = px_scratch(s, (size_t)(pad_floats(part.r, dy.cols) + own) * sizeof *at);
-    if (!at) return;
-    pad_matrix(at, b, part.r, dy.cols, true);
-    down.a = at;
-    down.own = up.own = at + pad_floats(part.r, dy.cols);
-    dots(s, &down);
-    columns(s, &up);
+    lora_pass p = {.x = dy, .scale = part.scale, .r = part.r, .u_stride = part.R};
+    p.n = dy.cols;
+    p.T = dy.rows;
+    p.u = u + part.first;
+    p.out = du + part.first;
+    if (!pass_prepare(s, &p, b, true, true)) return;
+    pass_run(s, &p);
+    columns_finish(s, &p, db, true);
 }
 
 void cpu_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *du, px_mat x,
                             const float *a, int64_t R, px_dropout drop) {
-    const int64_t T = x.rows, words = drop_words(x.cols);
-    const bool drops = drop.p > 0;
-    columns_job weights = {.x = x, .u = du, .r = R, .u_stride = R, .words = words, .g = da};
-    spread_job inputs = {.y = dx, .u = du, .r = R, .u_stride = R, .words = words};
-    weights.own_step = columns_floats(R);
-    weights.scale = inputs.scale = drop_scale(drop);
-    const int64_t floats = pad_floats(R, x.cols) + weights.own_step * s->threads;
-    const size_t mask_bytes = drops ? (size_t)(T * words) * sizeof(uint16_t) : 0;
-    float *at = px_scratch(s, (size_t)floats * sizeof *at + mask_bytes);
-    if (!at) return;
-    uint16_t *masks = drops ? (uint16_t *)(at + floats) : NULL;
-    pad_matrix(at, a, R, x.cols, false);
-    inputs.a = at;
-    weights.own = at + pad_floats(R, x.cols);
-    weights.masks = inputs.masks = masks;
-#pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t t = 0; t < T; t += STEP) {
-        const int64_t end = PX_MIN(t + STEP, T);
-        for (int64_t i = t; drops && i < end; i++) drop_masks(drop, i, x.cols, masks + i * words);
-        if (dx.data) spread_rows(&inputs, t, end);
-    }
-    columns(s, &weights);
+    lora_pass p = {.x = x, .drop = drop, .scale = drop_scale(drop), .r = R, .u_stride = R};
+    p.n = x.cols;
+    p.T = x.rows;
+    p.y = dx;
+    p.u = du;
+    if (!pass_prepare(s, &p, a, false, true)) return;
+    pass_run(s, &p);
+    columns_finish(s, &p, da, false);
 }

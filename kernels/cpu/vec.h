@@ -30,6 +30,11 @@ static inline v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 static inline v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
 static inline v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
 static inline v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+/* 1 / a to 1 ulp or so, for a from 1 to 2^126: two products instead of a division. */
+static inline v16 v16_inverse(v16 a) {
+    const __m512 guess = _mm512_rcp14_ps(a);
+    return _mm512_fmadd_ps(guess, _mm512_fnmadd_ps(a, guess, _mm512_set1_ps(1)), guess);
+}
 static inline v16 v16_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 static inline v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
 static inline v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
@@ -115,6 +120,7 @@ static inline v16 v16_add(v16 a, v16 b) { V16_EACH(a.v[i] + b.v[i]); }
 static inline v16 v16_sub(v16 a, v16 b) { V16_EACH(a.v[i] - b.v[i]); }
 static inline v16 v16_mul(v16 a, v16 b) { V16_EACH(a.v[i] * b.v[i]); }
 static inline v16 v16_div(v16 a, v16 b) { V16_EACH(a.v[i] / b.v[i]); }
+static inline v16 v16_inverse(v16 a) { V16_EACH(1 / a.v[i]); }
 static inline v16 v16_sqrt(v16 a) { V16_EACH(sqrtf(a.v[i])); }
 static inline v16 v16_max(v16 a, v16 b) { V16_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
 static inline v16 v16_min(v16 a, v16 b) { V16_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }

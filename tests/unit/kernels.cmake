@@ -1,3 +1,5 @@
 foreach(name layers rows linear lora)
     px_test(test_ops_${name} SOURCES test_ops_${name}.c ops_case.c USES px_base px_kernels)
 endforeach()
+add_executable(bench_ops EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/bench_ops.c)
+target_link_libraries(bench_ops PRIVATE px_options px_base px_kernels)
