@@ -158,14 +158,13 @@ void cpu_tile_pack_columns(uint32_t *dst, int64_t first, cpu_tile_rows rows, int
     for (int64_t i = 0; i < count;) {
         const int64_t p = first + i;
         uint32_t *column = dst + p / TILE_PANEL * TILE_PANEL * steps + p % TILE_PANEL;
-        const char *row = row_at(rows, i);
         int64_t j = 0, wide = 1;
 #if TILE_AVX512
         if (p % 16 == 0 && count - i >= 16) {
             wide = 16;
             const size_t row_bytes = (size_t)rows.stride * px_type_size(rows.type);
             for (; j + 16 <= full; j += 16)
-                transpose_16(column + j * TILE_PANEL, row + 4 * j, row_bytes);
+                transpose_16(column + j * TILE_PANEL, row_at(rows, i) + 4 * j, row_bytes);
         }
 #endif
         for (; j < full; j++)
