@@ -35,7 +35,7 @@ static const struct argp_option options[] = {
     {"users", KEY_USERS, "N", 0, "People in the survey (default 1500, as PRISM)", 0},
     {"seed", KEY_SEED, "S", 0, "Decides everything (default 1)", 0},
     {"taste", KEY_TASTE, "POINTS", 0,
-     "Size of the people's own tastes in points of score, 0 for none (default 12)", 0},
+     "Size of the people's own tastes in points of score, 0 for none (default 16)", 0},
     {0}};
 static const struct argp argp = {
     options,
@@ -52,7 +52,7 @@ static const struct argp argp = {
 static px_err *numbers_read(synth_options *o) {
     int64_t seed = 1;
     o->job.n_users = 1500;
-    o->job.taste = 12;
+    o->job.taste = 16;
     if (o->users && !px_parse_i64(o->users, &o->job.n_users))
         PX_FAIL(PX_BAD_INPUT, "--users %s: wanted a whole number, 1 or more", o->users);
     if (o->seed && (!px_parse_i64(o->seed, &seed) || seed < 0))

@@ -55,7 +55,7 @@ static int skip_of(const px_config *config, const px_pair *pair) {
     if (pair->prompt_tokens > config->data_max_prompt_tokens) return PX_SKIP_PROMPT;
     if ((int64_t)pair->prompt_tokens + longer > config->data_max_tokens) return PX_SKIP_TOKENS;
     if (config->data_min_margin > 0 && pair->chosen_score > 0 && pair->rejected_score > 0 &&
-        pair->chosen_score - pair->rejected_score < config->data_min_margin)
+        abs(pair->chosen_score - pair->rejected_score) < config->data_min_margin)
         return PX_SKIP_MARGIN;
     return -1;
 }
