@@ -1,0 +1,22 @@
+/* report.h - run folders -> one page, with every figure and table embedded: no script, no network.
+ * Reads what training and evaluation left; what is missing is said, not an error. No id of a
+ * participant is ever read. */
+#ifndef PX_REPORT_H
+#define PX_REPORT_H
+
+#include "config.h"
+
+typedef enum { PX_REPORT_HTML, PX_REPORT_TSV, PX_REPORT_TEX } px_report_format;
+
+typedef struct {
+    const char *const *runs; /* run folders */
+    int n_runs;
+    const char *out_path; /* written atomically */
+    px_report_format format;
+} px_report_job;
+
+/* Not collective: rank 0 alone. The same folders give the same bytes. PX_BAD_INPUT: a run that is
+ * no folder. */
+PX_CHECKED px_err *px_report_make(const px_report_job *job);
+
+#endif

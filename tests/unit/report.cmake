@@ -1,0 +1,4 @@
+if(TARGET px_report)
+    px_test(test_report SOURCES test_report.c report_runs.c
+        USES px_base px_dist px_io px_config px_report)
+endif()
