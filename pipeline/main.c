@@ -97,10 +97,14 @@ int main(int argc, char **argv) {
     argc--;
     argv++;
     px_ranks ranks;
-    bool mpi = (chosen->needs & NEEDS_MPI) && !wants_help(argc, argv);
+    bool help = wants_help(argc, argv), mpi = (chosen->needs & NEEDS_MPI) && !help;
     px_err *err = px_ranks_open_all(mpi, &argc, &argv, &ranks);
     px_log_setup(ranks.rank, PX_LOG_INFO);
     if (!err && (chosen->needs & NEEDS_SIGNALS)) px_signals_catch();
     if (!err) err = px_agree_all(&ranks, chosen->run(&ranks, argc, argv));
+    if (help) { /* it is printed; what the line lacks beside it is no error */
+        px_err_free(err);
+        err = NULL;
+    }
     return finish(&ranks, err);
 }

@@ -249,10 +249,11 @@ px_err *px_page_facts(page_view *page) {
     const cJSON **objects = px_take(arena, const cJSON *, page->n_runs);
     PX_PASS_TO(done, px_arena_ok(arena));
     px_str_text(page->out, "<section id=\"facts\"><h2>Facts of the runs</h2>\n"
-                           "<h3>Configuration</h3>\n");
+                           "<h3>Configuration</h3>\n<div class=\"keys\">");
     PX_PASS_TO(done, config_tables(page, arena, objects));
     px_str_text(page->out, "<h3>Where the results come from</h3>\n");
     PX_PASS_TO(done, manifest_table(page, arena, objects));
+    px_str_text(page->out, "</div>\n");
     left_out(page);
     px_str_text(page->out, "</section>\n");
     err = px_str_ok(page->out);

@@ -52,6 +52,23 @@ static bool fit_panel(const page_view *page, const panel_spec *panel, px_plot *p
     return true;
 }
 
+/* A series with a value every so many steps: dots, joined. */
+static px_err *draw_sparse(const px_plot *plot, const run_view *run, series s,
+                           const char *classes) {
+    double *x = malloc((size_t)run->n_steps * 2 * sizeof *x), *y = x + run->n_steps;
+    int64_t n = 0;
+    if (!x) PX_NO_MEMORY();
+    for (int64_t i = 0; i < run->n_steps; i++) {
+        if (!isfinite(run->series[s][i])) continue;
+        x[n] = run->series[S_STEP][i];
+        y[n++] = run->series[s][i];
+    }
+    px_plot_line(plot, x, y, n, classes);
+    for (int64_t i = 0; i < n && n <= 60; i++) px_plot_mark(plot, x[i], y[i], 0, classes, NULL);
+    free(x);
+    return NULL;
+}
+
 static px_err *draw_series(const px_plot *plot, const run_view *run, int colour, series s,
                            bool smoothed, bool dashed) {
     char classes[64];
@@ -59,6 +76,7 @@ static px_err *draw_series(const px_plot *plot, const run_view *run, int colour,
     const double *x = run->series[S_STEP], *y = run->series[s];
     snprintf(classes, sizeof classes, "line%s s%d%s", smoothed ? " raw" : "", colour,
              dashed ? " dash" : "");
+    if (s == S_HELD_ACCURACY) return draw_sparse(plot, run, s, classes);
     px_plot_line(plot, x, y, run->n_steps, classes);
     if (!smoothed) return NULL;
     double *mean = malloc((size_t)run->n_steps * sizeof *mean);
@@ -71,9 +89,10 @@ static px_err *draw_series(const px_plot *plot, const run_view *run, int colour,
 }
 
 /* What the panel says to those who do not see it: where each run's line begins and ends. */
-static void tell_panel(const page_view *page, const panel_spec *panel, px_str *text) {
+static void tell_panel(const page_view *page, const panel_spec *panel, int only, px_str *text) {
     px_str_text(text, "Lines over training steps.");
     for (int r = 0; r < page->n_runs; r++) {
+        if (only >= 0 && r != only) continue;
         const run_view *run = &page->runs[r];
         const series drawn[2] = {panel->whole, panel->broken};
         for (int k = 0; k < 2; k++) {
@@ -87,8 +106,9 @@ static void tell_panel(const page_view *page, const panel_spec *panel, px_str *t
     }
 }
 
-/* One panel; nothing at all, and false, where no run has its series. */
-static px_err *draw_panel(page_view *page, const panel_spec *panel, bool *drawn) {
+/* One panel, of all runs or of one only (only >= 0, named in the title), on axes that all runs'
+ * panels share; nothing at all where there is nothing to draw. */
+static px_err *draw_panel(page_view *page, const panel_spec *panel, int only, bool *drawn) {
     px_str text = {0};
     px_err *err = NULL;
     px_plot plot = {.out = page->out,
@@ -99,16 +119,18 @@ static px_err *draw_panel(page_view *page, const panel_spec *panel, bool *drawn)
                     .right = 14,
                     .top = 28,
                     .bottom = 38,
-                    .title = panel->title,
+                    .title = only < 0 ? panel->title : page->runs[only].label,
                     .x_label = "step"};
     if (!fit_panel(page, panel, &plot)) return NULL;
+    if (only >= 0 && !px_run_view_has(&page->runs[only], panel->whole)) return NULL;
     *drawn = true;
     page->n_ids++;
-    tell_panel(page, panel, &text);
+    tell_panel(page, panel, only, &text);
     PX_PASS_TO(done, px_str_ok(&text));
     plot.text = text.data;
     px_plot_begin(&plot);
     for (int r = 0; r < page->n_runs; r++) {
+        if (only >= 0 && r != only) continue;
         PX_PASS_TO(done, draw_series(&plot, &page->runs[r], r % COLOURS, panel->whole,
                                      panel->smooth, false));
         PX_PASS_TO(done, draw_series(&plot, &page->runs[r], r % COLOURS, panel->broken,
@@ -188,6 +210,7 @@ typedef struct {
     const char *full, *broken;                 /* of the legend, or NULL */
     const panel_spec *panels;
     int n_panels;
+    bool by_run; /* a panel a run */
 } figure;
 
 static px_err *draw_figure(page_view *page, const figure *f) {
@@ -197,7 +220,9 @@ static px_err *draw_figure(page_view *page, const figure *f) {
                   f->head, f->caption);
     px_page_legend(page, f->full, f->broken);
     px_str_text(page->out, "<div class=\"panels\">\n");
-    for (int p = 0; p < f->n_panels; p++) PX_PASS(draw_panel(page, &f->panels[p], &drawn));
+    for (int p = 0; p < f->n_panels; p++)
+        for (int r = f->by_run ? 0 : -1; r < (f->by_run ? page->n_runs : 0); r++)
+            PX_PASS(draw_panel(page, &f->panels[p], r, &drawn));
     px_str_text(page->out, "</div>\n");
     if (!drawn) px_str_format(page->out, "<p class=\"none\">%s</p>\n", f->nothing);
     px_str_text(page->out, "</figure>\n");
@@ -228,23 +253,24 @@ px_err *px_page_curves(page_view *page) {
          "Thin lines are single steps, thick lines a moving mean over a fifteenth of the run. "
          "Accuracy is the share of pairs whose chosen response has the higher implicit reward; "
          "one half is chance. The margin is the chosen reward less the rejected one.",
-         "No step has been logged yet.", NULL, NULL, training, (int)PX_COUNT(training)},
+         "No step has been logged yet.", NULL, NULL, training, (int)PX_COUNT(training), false},
         {"terms", "User and generic terms",
          "The personalised loss has two terms over the same pairs: one with the person’s own "
          "embedding before the prompt, one with the generic embedding. Where the lines of a run "
          "lie on each other, the model does not use who is asking.",
          "No run trains with embeddings of people, so there is one term only.", "user", "generic",
-         terms, (int)PX_COUNT(terms)},
+         terms, (int)PX_COUNT(terms), false},
         {"rewards", "Chosen and rejected rewards",
          "An implicit reward is β times what training has added to a response’s log-probability. "
          "The chosen reward may fall too: the loss asks only for their difference, and probability "
          "often goes to responses that are in neither. As long as the rejected reward falls "
          "faster, the margin grows and the model learns the preference.",
-         "No rewards have been logged yet.", "chosen", "rejected", rewards, (int)PX_COUNT(rewards)},
+         "No rewards have been logged yet.", "chosen", "rejected", rewards, (int)PX_COUNT(rewards),
+         true},
         {"health", "Optimiser, speed and spread",
          "The spread is the root mean square distance of the people’s embeddings from their mean, "
          "over that mean’s length: at 0 everyone has the same embedding.",
-         "No step has been logged yet.", NULL, NULL, health, (int)PX_COUNT(health)}};
+         "No step has been logged yet.", NULL, NULL, health, (int)PX_COUNT(health), false}};
     for (size_t i = 0; i < PX_COUNT(figures); i++) PX_PASS(draw_figure(page, &figures[i]));
     return NULL;
 }
@@ -259,12 +285,12 @@ static void map_panel(page_view *page, int r, double reach) {
                     .width = WIDTH,
                     .height = 340,
                     .left = 48,
-                    .right = 14,
+                    .right = 22,
                     .top = 28,
                     .bottom = 38,
                     .title = run->label,
                     .x_label = "first direction (second: upwards)"};
-    px_axis_fit(-reach, reach, 4, &plot.x);
+    px_axis_fit(-reach, reach, 6, &plot.x);
     plot.y = plot.x;
     px_str_format(&text,
                   "Map of %lld people; the first direction has %.0f percent of the variance, the "
@@ -332,7 +358,7 @@ static void map_words(px_str *out, const run_view *run) {
                   "%.0f&nbsp;%% and %.0f&nbsp;%% of the variance; spread ",
                   (long long)run->n_tokens, (long long)run->width, 100 * run->spread.share[0],
                   100 * run->spread.share[1]);
-    px_html_number(out, spread);
+    px_html_rough(out, spread);
     px_str_text(out, spread < SPREAD_DEAD ? ". <strong>The embeddings are all but the same: what "
                                             "looks like a pattern here is next to nothing.</strong>"
                                           : ".");

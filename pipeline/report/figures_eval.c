@@ -7,8 +7,8 @@
 
 enum {
     COLOURS = 8,
-    WIDTH = 380,
-    LEFT = 84,
+    WIDTH = 400,
+    LEFT = 104,
     RIGHT = 118,
     TOP = 28,
     BOTTOM = 40,

@@ -44,7 +44,7 @@ static void tell_state(px_str *out, const run_view *run) {
     }
     px_str_text(out, complete ? " steps" : "");
     if (time > 0) {
-        px_str_text(out, " after ");
+        px_str_text(out, complete ? " in " : " after ");
         px_html_duration(out, time);
         px_str_text(out, " of steps");
         double tokens = px_run_view_last(run, S_TOKENS);
@@ -121,8 +121,8 @@ static void tell_person(px_str *out, const run_view *run) {
 static void tell_spread(px_str *out, const run_view *run) {
     double spread = px_run_view_spread(run);
     if (!isfinite(spread)) return;
-    px_str_text(out, "At the end people’s embeddings lie ");
-    px_html_number(out, 100 * spread);
+    px_str_text(out, "At the last step people’s embeddings lie ");
+    px_html_rough(out, 100 * spread);
     px_str_text(out, "&nbsp;% of their common length apart");
     px_str_text(out,
                 spread < SPREAD_DEAD
@@ -208,7 +208,9 @@ static void summary_table(page_view *page) {
         interval_cell(out, unseen, (unseen ? unseen : &none)->accuracy[OWN]);
         interval_cell(out, seen, (seen ? seen : &none)->delta_own);
         interval_cell(out, seen, (seen ? seen : &none)->delta_swap);
-        px_html_cell(out, 100 * px_run_view_spread(run), 2);
+        px_str_text(out, "<td class=\"n\">");
+        px_html_rough(out, 100 * px_run_view_spread(run));
+        px_str_text(out, "</td>");
         px_str_text(out, "</tr>\n");
     }
     px_html_table_end(out);

@@ -74,14 +74,16 @@ void px_html_fixed(px_str *out, double value, int decimals) {
     add_digits(out, text);
 }
 
-void px_html_number(px_str *out, double value) {
+static void add_significant(px_str *out, double value, int digits) {
     char text[64];
-    snprintf(text, sizeof text, "%.6g", value);
+    snprintf(text, sizeof text, "%.*g", digits, value);
     if (isfinite(value))
         add_digits(out, text);
     else
         px_str_text(out, "–");
 }
+void px_html_number(px_str *out, double value) { add_significant(out, value, 6); }
+void px_html_rough(px_str *out, double value) { add_significant(out, value, 3); }
 
 void px_html_whole(px_str *out, double value) {
     char text[64];

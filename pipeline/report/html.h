@@ -15,6 +15,8 @@ void px_html_name(px_str *out, const char *text);
 void px_html_fixed(px_str *out, double value, int decimals);
 /* Whole number with thin spaces between thousands. */
 void px_html_whole(px_str *out, double value);
+/* Three significant digits, for running text. */
+void px_html_rough(px_str *out, double value);
 /* Six significant digits. */
 void px_html_number(px_str *out, double value);
 /* "12 min 30 s", "1.9 GB". */

@@ -26,14 +26,24 @@ void px_axis_fit(double low, double high, int wanted, px_axis *out) {
     out->high = out->ticks[out->n - 1];
 }
 
+/* "5e−5", "1.2e6": three digits, the exponent without its zeros and plus. */
+static void scientific(double value, px_str *out) {
+    char text[32];
+    snprintf(text, sizeof text, "%.3g", value);
+    for (const char *c = text; *c; c++) {
+        bool exponent = c > text && (c[-1] == 'e' || (c > text + 1 && c[-2] == 'e'));
+        if (*c == '-')
+            px_str_text(out, "−");
+        else if (*c != '+' && !(exponent && *c == '0'))
+            px_str_char(out, *c);
+    }
+}
+
 void px_axis_text(const px_axis *axis, double value, px_str *out) {
     double most = fmax(fabs(axis->low), fabs(axis->high));
     int decimals = (int)fmax(0, ceil(-log10(axis->step) - 1e-9));
-    if (most >= 1e6 || decimals > 5) {
-        char text[32];
-        snprintf(text, sizeof text, "%.3g", value);
-        px_str_text(out, text[0] == '-' ? "−" : "");
-        px_str_text(out, text + (text[0] == '-'));
+    if (most >= 1e6 || decimals > 3) {
+        scientific(value, out);
     } else if (most >= 1e4 && axis->step >= 100) {
         px_html_fixed(out, value / 1000, axis->step >= 1000 ? 0 : 1);
         px_str_text(out, value == 0 ? "" : "k");

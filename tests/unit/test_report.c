@@ -73,6 +73,24 @@ static void ticks_are_round(void **state) {
     }
 }
 
+static void tick_texts_are_short(void **state) {
+    (void)state;
+    static const struct {
+        double low, high, value;
+        const char *text;
+    } cases[] = {{0, 1, 0.2, "0.2"},    {-5e-5, 5e-5, -5e-5, "−5e−5"}, {0, 5e-5, 0, "0"},
+                 {0, 4e6, 1e6, "1e6"},  {0, 5e12, 2e12, "2e12"},       {0, 50000, 20000, "20k"},
+                 {-1, 1, -0.5, "−0.5"}, {0, 400, 100, "100"}};
+    for (size_t i = 0; i < PX_COUNT(cases); i++) {
+        px_axis axis;
+        px_str out = {0};
+        px_axis_fit(cases[i].low, cases[i].high, 5, &axis);
+        px_axis_text(&axis, cases[i].value, &out);
+        assert_string_equal(out.data, cases[i].text);
+        px_str_free(&out);
+    }
+}
+
 static void eigenvalues_of_a_known_matrix(void **state) {
     (void)state;
     double a[9] = {2, 1, 0, 1, 2, 0, 0, 0, 5}, values[3], v[9];
@@ -240,7 +258,7 @@ static void page_of_good_runs(void **state) {
     assert_string_equal(page, again);
     assert_sections(page);
     assert_int_equal(count(page, "class=\"none\""), 0);
-    assert_int_equal(count(page, "role=\"img\""), 2 + 2 + 2 + 4 + 3 + 1 + 4 + 2);
+    assert_int_equal(count(page, "role=\"img\""), 2 + 2 + 2 + 4 + 3 + 3 + 4 + 2);
     assert_int_equal(count(page, "<details"), 10);
     assert_has(page, "the embedding carries its person");
     assert_has(page, "the embedding carries no person");
@@ -353,6 +371,7 @@ int main(void) {
         cmocka_unit_test(escape_takes_nothing_for_markup),
         cmocka_unit_test(numbers_read_well),
         cmocka_unit_test(ticks_are_round),
+        cmocka_unit_test(tick_texts_are_short),
         cmocka_unit_test(eigenvalues_of_a_known_matrix),
         cmocka_unit_test(map_of_a_known_ellipse),
         cmocka_unit_test(map_by_a_gram_matrix),
