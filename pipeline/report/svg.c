@@ -20,8 +20,8 @@ void px_axis_fit(double low, double high, int wanted, px_axis *out) {
     double left = rough / power, step = left <= 1 ? 1 : left <= 2 ? 2 : left <= 5 ? 5 : 10;
     out->step = step * power;
     double first = floor(low / out->step + 1e-9), last = ceil(high / out->step - 1e-9);
-    for (double k = first; k <= last && out->n < PX_TICKS_MAX; k++)
-        out->ticks[out->n++] = k == 0 ? 0 : k * out->step;
+    for (; out->n < PX_TICKS_MAX && first + out->n <= last; out->n++)
+        out->ticks[out->n] = (first + out->n) * out->step;
     out->low = out->ticks[0];
     out->high = out->ticks[out->n - 1];
 }

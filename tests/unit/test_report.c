@@ -333,6 +333,37 @@ static void page_of_a_hostile_run(void **state) {
     temp_folder_end(dir);
 }
 
+/* One file at a time is cut or has a byte changed: still a page, and a whole one. */
+static void damaged_files_are_told_of(void **state) {
+    (void)state;
+    static const made_run good = {"run", 12, 9, true, false, false, true, true, 0.1};
+    static const char *const files[] = {"manifest.json", "config.json", "metrics.jsonl",
+                                        "evals/eval.json", "users.h5"};
+    static const char *const names[] = {"run"};
+    px_rng rng = {.seed = 11, .purpose = PX_RNG_TEST};
+    char *dir = temp_folder(), *run = px_path_join(dir, "run");
+    make_run(dir, &good);
+    for (uint64_t i = 0; i < 100; i++) {
+        char *path = px_path_join(run, files[i % PX_COUNT(files)]);
+        px_bytes bytes = {0};
+        px_assert_ok(px_file_read(path, &bytes));
+        uint32_t at = px_rng_below(rng, i, 0, (uint32_t)bytes.size);
+        char before = bytes.data[at];
+        bool cut = i % 2 == 0;
+        bytes.data[at] = (char)px_rng_below(rng, i, 1, 256);
+        px_assert_ok(px_file_write(path, bytes.data, cut ? at : bytes.size));
+        char *page = page_of(dir, names, 1, PX_REPORT_HTML);
+        assert_sections(page);
+        bytes.data[at] = before;
+        px_assert_ok(px_file_write(path, bytes.data, bytes.size));
+        free(page);
+        px_bytes_free(&bytes);
+        free(path);
+    }
+    free(run);
+    temp_folder_end(dir);
+}
+
 static void tables_of_estimates(void **state) {
     (void)state;
     static const made_run runs[] = {{"a_b&c", 20, 0, false, false, false, true, true, 0.11},
@@ -379,6 +410,7 @@ int main(void) {
         cmocka_unit_test(page_of_good_runs),
         cmocka_unit_test(page_of_unfinished_and_empty_runs),
         cmocka_unit_test(page_of_a_hostile_run),
+        cmocka_unit_test(damaged_files_are_told_of),
         cmocka_unit_test(tables_of_estimates),
         cmocka_unit_test(no_folder_is_an_error),
     };
