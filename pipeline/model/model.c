@@ -52,10 +52,6 @@ static px_err *layer_read(packer *p, int64_t layer) {
     return norm_read(p, second.name, &l->norm2);
 }
 
-static int head_pack(const px_model *model) {
-    return PX_PACK_FORWARD | PX_PACK_ROWS | (model->train ? PX_PACK_BACKWARD : 0);
-}
-
 /* The token table keeps its plain rows; a head of its own goes through a buffer. */
 static px_err *ends_read(packer *p) {
     px_model *model = p->model;
@@ -78,7 +74,7 @@ static px_err *ends_read(packer *p) {
                    px_source_rows(p->source, "lm_head.weight", 0, shape->vocab, model->type, rows));
         px_source_forget(p->source, "lm_head.weight");
     }
-    err = px_weight_new(model->s, head, model->type, head_pack(model), &model->head);
+    err = px_weight_new(model->s, head, model->type, PX_PACK_ROWS, &model->head);
 done:
     free(rows);
     return err;
