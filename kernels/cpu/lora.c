@@ -16,31 +16,34 @@ enum { CHUNK = 32, BLOCK = 128, WIDTH = 64 };
 typedef struct {
     px_mat x; /* [T, n]; data NULL: spread only */
     px_dropout drop;
-    const float *a; /* [r4, n64] padded: for dots and spread */
+    const float *a; /* [r4, row_step] padded: for dots and spread */
     float scale;    /* of every output */
     int64_t r, u_stride;
     float *out;     /* dots: [T, u_stride], r of them; or NULL */
     px_mat y;       /* spread: [T, n]; or data NULL */
     const float *u; /* [T, u_stride], r of them */
-    float *blocks;  /* columns: [blocks, r4, n64]; or NULL */
-    float *own;     /* per thread: x [CHUNK, n64], u [CHUNK, r4], masks [CHUNK, words] */
+    float *blocks;  /* columns: [blocks, r4, row_step]; or NULL */
+    float *own;     /* per thread: x [CHUNK, row_step], u [CHUNK, r4], masks [CHUNK, words] */
     int64_t own_step, n, T;
 } lora_pass;
 
 static int64_t padded(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-static int64_t pad_floats(int64_t R, int64_t n) { return padded(R, 4) * padded(n, WIDTH); }
+/* Floats a row of n takes in our own memory: whole tiles, and a cache line more, so that the rows
+ * of a tile do not fall on the same few cache sets when n is a multiple of 512. */
+static int64_t row_step(int64_t n) { return padded(n, WIDTH) + 16; }
+static int64_t pad_floats(int64_t R, int64_t n) { return padded(R, 4) * row_step(n); }
 static int64_t own_floats(int64_t r, int64_t n) {
-    return CHUNK * (padded(n, WIDTH) + padded(r, 16) + drop_words(n) / 2);
+    return CHUNK * (row_step(n) + padded(r, 16) + drop_words(n) / 2);
 }
 
-/* [R, n] or, if turned, [n, R] as dense rows of n64 floats, n and R padded with zeros. */
+/* [R, n] or, if turned, [n, R] as rows of row_step floats, n and R padded with zeros. */
 static void pad_matrix(float *to, const float *from, int64_t R, int64_t n, bool turned) {
-    const int64_t n64 = padded(n, WIDTH);
+    const int64_t step = row_step(n);
     memset(to, 0, (size_t)pad_floats(R, n) * sizeof *to);
     for (int64_t j = 0; turned && j < n; j++)
-        for (int64_t k = 0; k < R; k++) to[k * n64 + j] = from[j * R + k];
+        for (int64_t k = 0; k < R; k++) to[k * step + j] = from[j * R + k];
     for (int64_t k = 0; !turned && k < R; k++)
-        memcpy(to + k * n64, from + k * n, (size_t)n * sizeof *to);
+        memcpy(to + k * step, from + k * n, (size_t)n * sizeof *to);
 }
 
 /* A row in f32, where masks (or NULL) let it; zeros up to n64. */
@@ -61,10 +64,10 @@ static void widen_row(float *to, px_mat x, int64_t row, const uint16_t *masks) {
 
 /* --- dots --- */
 
-static void dots_tile(float out[16], const float *x, const float *a, int64_t step) {
+static void dots_tile(float out[16], const float *x, const float *a, int64_t step, int64_t n) {
     v16 sums[16];
     for (int i = 0; i < 16; i++) sums[i] = v16_set(0);
-    for (int64_t j = 0; j < step; j += 16) {
+    for (int64_t j = 0; j < n; j += 16) {
         const v16 x0 = v16_load(x + j), x1 = v16_load(x + step + j);
         const v16 x2 = v16_load(x + 2 * step + j), x3 = v16_load(x + 3 * step + j);
         for (int k = 0; k < 4; k++) {
@@ -80,11 +83,11 @@ static void dots_tile(float out[16], const float *x, const float *a, int64_t ste
 
 /* Rows from t, as many as x holds of them; x holds zeros up to a multiple of 4 rows. */
 static void dots(const lora_pass *p, const float *x, int64_t t, int64_t rows) {
-    const int64_t step = padded(p->n, WIDTH);
+    const int64_t step = row_step(p->n);
     float tile[16];
-    for (int64_t i = 0; i < rows; i += 4)
-        for (int64_t k = 0; k < p->r; k += 4) {
-            dots_tile(tile, x + i * step, p->a + k * step, step);
+    for (int64_t k = 0; k < p->r; k += 4) /* four rows of a stay in the nearest cache */
+        for (int64_t i = 0; i < rows; i += 4) {
+            dots_tile(tile, x + i * step, p->a + k * step, step, padded(p->n, 16));
             for (int64_t n = i; n < PX_MIN(i + 4, rows); n++)
                 for (int64_t j = k; j < PX_MIN(k + 4, p->r); j++)
                     p->out[(t + n) * p->u_stride + j] = p->scale * tile[(n - i) * 4 + j - k];
@@ -98,7 +101,7 @@ static void dots(const lora_pass *p, const float *x, int64_t t, int64_t rows) {
 static inline __attribute__((always_inline)) void spread_tile(const lora_pass *p, px_type type,
                                                               int64_t t, int64_t j, int rows,
                                                               const uint16_t *masks) {
-    const int64_t n = p->n, step = padded(n, WIDTH), words = drop_words(n);
+    const int64_t n = p->n, step = row_step(n), words = drop_words(n);
     v16 sums[16];
     for (int i = 0; i < 4 * rows; i++) sums[i] = v16_set(0);
     for (int64_t k = 0; k < p->r; k++) {
@@ -166,20 +169,20 @@ static void columns_tile(float *sums, const float *x, int64_t step, const float 
 }
 
 static void columns(const lora_pass *p, const float *x, float *u, int64_t t, int64_t rows) {
-    const int64_t step = padded(p->n, WIDTH), r4 = padded(p->r, 4);
+    const int64_t step = row_step(p->n), r4 = padded(p->r, 4);
     float *sums = p->blocks + t / BLOCK * r4 * step;
     for (int64_t i = 0; i < rows; i++) {
         memcpy(u + i * r4, p->u + (t + i) * p->u_stride, (size_t)p->r * sizeof *u);
         memset(u + i * r4 + p->r, 0, (size_t)(r4 - p->r) * sizeof *u);
     }
-    for (int64_t j = 0; j < step; j += WIDTH)
+    for (int64_t j = 0; j < p->n; j += WIDTH)
         for (int64_t k = 0; k < r4; k += 4)
             columns_tile(sums + k * step + j, x + j, step, u + k, r4, rows);
 }
 
 /* g [r, n] += scale · Σ blocks, or [n, r] if turned. */
 static void columns_finish(px_stream *s, const lora_pass *p, float *g, bool turned) {
-    const int64_t step = padded(p->n, WIDTH), size = padded(p->r, 4) * step;
+    const int64_t step = row_step(p->n), size = padded(p->r, 4) * step;
 #pragma omp parallel for num_threads(s->threads) schedule(static)
     for (int64_t j = 0; j < p->n; j += 16)
         for (int64_t k = 0; k < p->r; k++) {
@@ -196,7 +199,7 @@ static void columns_finish(px_stream *s, const lora_pass *p, float *g, bool turn
 /* --- the pass --- */
 
 static void pass_chunk(const lora_pass *p, int64_t t, int64_t rows) {
-    const int64_t step = padded(p->n, WIDTH), words = drop_words(p->n);
+    const int64_t step = row_step(p->n), words = drop_words(p->n);
     float *x = p->own + p->own_step * omp_get_thread_num();
     float *u = x + CHUNK * step;
     uint16_t *masks = p->drop.p > 0 ? (uint16_t *)(u + CHUNK * padded(p->r, 16)) : NULL;
@@ -212,7 +215,7 @@ static void pass_chunk(const lora_pass *p, int64_t t, int64_t rows) {
 }
 
 static void pass_run(px_stream *s, const lora_pass *p) {
-    const int64_t size = padded(p->r, 4) * padded(p->n, WIDTH);
+    const int64_t size = padded(p->r, 4) * row_step(p->n);
     const int64_t piece = p->blocks ? BLOCK : CHUNK;
 #pragma omp parallel for num_threads(s->threads) schedule(dynamic, 1)
     for (int64_t first = 0; first < p->T; first += piece) {

@@ -2,6 +2,8 @@
  * reference, and the reference's backward against differences of its forward. */
 #include "ops_case.h"
 
+#include "cpu/vec.h"
+
 /* One bf16 rounding is 2^-9 of the value; two in a row where the result is added to a bf16. */
 #define TOL(type) ((type) == PX_F32 ? 2e-6 : 8e-3)
 
@@ -228,6 +230,28 @@ static void swiglu_backward_is_the_gradient(void **state) {
     px_stream_close(s);
 }
 
+/* As vec.h promises: 2 ulp where the result is normal, the ends as they should be. */
+static void exponential_is_within_two_ulp(void **state) {
+    (void)state;
+    enum { STEPS = 400000 };
+    float x[16], y[16], inverse[16];
+    for (int i = 0; i < STEPS; i += 16) {
+        for (int j = 0; j < 16; j++) x[j] = -87.3f + (float)(i + j) * (176.0f / STEPS);
+        v16_store(y, v16_exp(v16_load(x)));
+        v16_store(inverse, v16_inverse(v16_add(v16_set(1), v16_load(y))));
+        for (int j = 0; j < 16; j++) {
+            const double want = exp((double)x[j]), ulp = ldexp(1, ilogb(want) - 23);
+            if (!(fabs(y[j] - want) <= 2 * ulp))
+                fail_msg("exp(%.9g): got %.9g, want %.9g", (double)x[j], (double)y[j], want);
+            if (x[j] < 87) px_assert_near(inverse[j] * (1 + (double)y[j]), 1, 2e-7);
+        }
+    }
+    const float ends[16] = {-INFINITY, -1000, -150, 0, 89, 1000, INFINITY, NAN};
+    v16_store(y, v16_exp(v16_load(ends)));
+    assert_true(y[0] == 0 && y[1] == 0 && y[2] == 0 && y[3] == 1);
+    assert_true(isinf(y[4]) && isinf(y[5]) && isinf(y[6]) && isnan(y[7]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rms_norm_matches_reference),
@@ -238,6 +262,7 @@ int main(void) {
         cmocka_unit_test(swiglu_matches_reference),
         cmocka_unit_test(swiglu_stands_large_gates),
         cmocka_unit_test(swiglu_backward_is_the_gradient),
+        cmocka_unit_test(exponential_is_within_two_ulp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

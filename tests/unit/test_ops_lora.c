@@ -46,7 +46,7 @@ static void run_down_back_weights(px_stream *s, ops_case *c) {
 }
 
 static const uint64_t *keys_of(int64_t T) {
-    static uint64_t keys[256];
+    static uint64_t keys[133];
     for (int64_t t = 0; t < T; t++) keys[t] = 0x9E3779B97F4A7C15u * (uint64_t)(t + 1);
     return keys;
 }
@@ -55,8 +55,8 @@ static const lora_setting settings[] = {
     {1, {1, 0, 1, 2}, 0},   {8, {8, 0, 8, 2}, 0.05},     {24, {24, 8, 8, 0.5f}, 0.05},
     {6, {6, 1, 5, 1}, 0.5}, {16, {16, 8, 8, -2}, 0.999}, {23, {23, 10, 13, 1}, 0.05},
 };
-static const int64_t lengths[] = {0, 1, 3, 70};
-static const int64_t widths[] = {1, 17, 130, 192};
+static const int64_t lengths[] = {0, 1, 3, 133};
+static const int64_t widths[] = {1, 17, 140};
 
 #define EACH_CASE(T, n, type, setting)                                                             \
     for (size_t i_ = 0; i_ < PX_COUNT(settings); i_++)                                             \
