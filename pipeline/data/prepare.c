@@ -140,9 +140,9 @@ static px_err *read_conversations(preparer *p) {
         px_watch(p->ranks, "prepare", line);
         PX_TRY_TO(done, line_take(p, text, size, line), "%s", p->job->data_dir);
         n_lines++;
-        px_progress_at(&progress, n_lines, "conversations");
+        px_progress_at(&progress, n_lines, "lines");
     }
-    px_progress_end(&progress, n_lines, "conversations read");
+    px_progress_end(&progress, n_lines, "lines read");
 done:
     px_lines_close(lines);
     free(path);
