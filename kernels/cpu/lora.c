@@ -68,10 +68,10 @@ static void dots_tile(float out[16], const float *x, const float *a, int64_t ste
     v16 sums[16];
     for (int i = 0; i < 16; i++) sums[i] = v16_set(0);
     for (int64_t j = 0; j < n; j += 16) {
-        const v16 x0 = v16_load(x + j), x1 = v16_load(x + step + j);
-        const v16 x2 = v16_load(x + 2 * step + j), x3 = v16_load(x + 3 * step + j);
+        const v16 x0 = v16_load_once(x + j), x1 = v16_load_once(x + step + j);
+        const v16 x2 = v16_load_once(x + 2 * step + j), x3 = v16_load_once(x + 3 * step + j);
         for (int k = 0; k < 4; k++) {
-            const v16 b = v16_load(a + k * step + j);
+            const v16 b = v16_load_once(a + k * step + j);
             sums[k] = v16_fma(x0, b, sums[k]);
             sums[4 + k] = v16_fma(x1, b, sums[4 + k]);
             sums[8 + k] = v16_fma(x2, b, sums[8 + k]);
@@ -106,8 +106,8 @@ static inline __attribute__((always_inline)) void spread_tile(const lora_pass *p
     for (int i = 0; i < 4 * rows; i++) sums[i] = v16_set(0);
     for (int64_t k = 0; k < p->r; k++) {
         const float *a = p->a + k * step + j;
-        const v16 a0 = v16_load(a), a1 = v16_load(a + 16);
-        const v16 a2 = v16_load(a + 32), a3 = v16_load(a + 48);
+        const v16 a0 = v16_load_once(a), a1 = v16_load_once(a + 16);
+        const v16 a2 = v16_load_once(a + 32), a3 = v16_load_once(a + 48);
         for (int i = 0; i < rows; i++) {
             const v16 u = v16_set(p->u[(t + i) * p->u_stride + k]);
             sums[4 * i] = v16_fma(u, a0, sums[4 * i]);
@@ -117,15 +117,21 @@ static inline __attribute__((always_inline)) void spread_tile(const lora_pass *p
         }
     }
     const v16 scale = v16_set(p->scale);
-    for (int i = 0; i < rows; i++)
+    const bool whole = n - j >= WIDTH;
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) {
+        char *row = px_mat_row(p->y, t + i);
+#pragma GCC unroll 4
         for (int c = 0; c < 4; c++) {
             const int64_t at = j + 16 * c;
-            void *row = px_mat_row(p->y, t + i);
             v16 sum = sums[4 * i + c];
-            if (at >= n) break;
             if (masks) sum = v16_masked(sum, masks[i * words + at / 16]);
-            v16_put_part(row, type, at, n, v16_fma(sum, scale, v16_part(row, type, at, n)));
+            if (whole)
+                v16_put(row, type, at, v16_fma(sum, scale, v16_get(row, type, at)));
+            else if (at < n)
+                v16_put_part(row, type, at, n, v16_fma(sum, scale, v16_part(row, type, at, n)));
         }
+    }
 }
 
 static void spread(const lora_pass *p, int64_t t, int64_t rows, const uint16_t *masks) {
@@ -152,8 +158,8 @@ static void columns_tile(float *sums, const float *x, int64_t step, const float 
     for (int i = 0; i < 16; i++) part[i] = v16_set(0);
     for (int64_t t = 0; t < rows; t++) {
         const float *row = x + t * step;
-        const v16 x0 = v16_load(row), x1 = v16_load(row + 16);
-        const v16 x2 = v16_load(row + 32), x3 = v16_load(row + 48);
+        const v16 x0 = v16_load_once(row), x1 = v16_load_once(row + 16);
+        const v16 x2 = v16_load_once(row + 32), x3 = v16_load_once(row + 48);
         for (int k = 0; k < 4; k++) {
             const v16 a = v16_set(u[t * u_step + k]);
             part[4 * k] = v16_fma(a, x0, part[4 * k]);

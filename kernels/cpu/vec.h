@@ -18,6 +18,12 @@ typedef __m512 v16;
 static inline v16 v16_set(float x) { return _mm512_set1_ps(x); }
 static inline v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+/* Loads into a register for several uses: gcc would fold the load into each of them. */
+static inline v16 v16_load_once(const float *p) {
+    v16 a = _mm512_loadu_ps(p);
+    __asm__("" : "+v"(a));
+    return a;
+}
 /* The first n of 16; the rest is 0 / untouched. */
 static inline __mmask16 v16_first(int64_t n) { return (__mmask16)((1u << n) - 1); }
 static inline v16 v16_load_n(const float *p, int64_t n) {
@@ -111,6 +117,7 @@ typedef struct {
 
 static inline v16 v16_set(float x) { V16_EACH(x); }
 static inline v16 v16_load(const float *p) { V16_EACH(p[i]); }
+static inline v16 v16_load_once(const float *p) { return v16_load(p); }
 static inline void v16_store(float *p, v16 a) { memcpy(p, a.v, sizeof a.v); }
 static inline v16 v16_load_n(const float *p, int64_t n) { V16_EACH(i < n ? p[i] : 0); }
 static inline void v16_store_n(float *p, v16 a, int64_t n) {
