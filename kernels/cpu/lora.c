@@ -11,7 +11,7 @@
 #include "drop.h"
 #include "vec.h"
 
-enum { CHUNK = 32, BLOCK = 128, WIDTH = 64 };
+enum { CHUNK = 64, BLOCK = 128, WIDTH = 64 };
 
 typedef struct {
     px_mat x; /* [T, n]; data NULL: spread only */
