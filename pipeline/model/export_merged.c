@@ -85,7 +85,7 @@ static px_err *weights_write(const merger *m, const char *dir) {
     px_shards *shards = NULL;
     px_err *err = NULL;
     size_t offset = 0;
-    PX_PASS(px_shards_new(dir, &m->source->shape, m->type, &shards));
+    PX_PASS(px_shards_new(dir, &m->source->shape, m->type, PX_ONE_FILE_MOST, &shards));
     for (int i = 0; i < m->source->n_base; i++) {
         const px_base_tensor *t = &m->source->base[i];
         void *data = NULL;

@@ -6,8 +6,6 @@
 
 #include "model_internal.h"
 
-static const int64_t ONE_FILE_MOST = 5000000000, SHARD_MOST = 2000000000;
-
 struct px_shards {
     const char *dir; /* borrowed */
     const px_shape *shape;
@@ -34,7 +32,8 @@ px_err *px_text_write(const char *dir, const char *name, const px_str *text) {
     return err;
 }
 
-px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, px_shards **out) {
+px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, int64_t one_file_most,
+                      px_shards **out) {
     px_shards *s = calloc(1, sizeof *s);
     if (!s) PX_NO_MEMORY();
     *s = (px_shards){.dir = dir, .shape = shape, .type = type, .n_base = px_base_count(shape)};
@@ -51,7 +50,8 @@ px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, px_s
     }
     int64_t used = 0;
     for (int i = 0; i < s->n_base; i++) {
-        if (s->bytes_total > ONE_FILE_MOST && used > 0 && used + bytes_of(s, i) > SHARD_MOST) {
+        if (s->bytes_total > one_file_most && used > 0 &&
+            used + bytes_of(s, i) > one_file_most / 5 * 2) {
             s->n_files++;
             used = 0;
         }

@@ -108,7 +108,7 @@ static px_err *weights_write(const char *dir, const random_shape *random, uint64
     px_shards *shards = NULL;
     px_err *err = NULL;
     const px_shape *shape = &random->shape;
-    PX_PASS(px_shards_new(dir, shape, PX_BF16, &shards));
+    PX_PASS(px_shards_new(dir, shape, PX_BF16, PX_ONE_FILE_MOST, &shards));
     for (int i = 0; i < px_base_count(shape); i++) {
         const px_base_tensor t = px_base_at(shape, i);
         const int64_t n = t.dims[0] * t.dims[1];

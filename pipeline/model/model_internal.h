@@ -148,9 +148,12 @@ px_attn px_attn_of(const px_model *model, const px_slot *slot);
 
 /* --- export_shards.c: a Hugging Face folder's config.json and weights, in one file or in shards
  * --- */
+#define PX_ONE_FILE_MOST 5000000000
 typedef struct px_shards px_shards;
-/* The base tensors of `shape` as `type` (F32 or BF16), in shards where they take over 5 GB. */
-px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, px_shards **out);
+/* The base tensors of `shape` as `type` (F32 or BF16), in one file up to one_file_most bytes
+ * (PX_ONE_FILE_MOST), else in shards of at most 2/5 of that where tensors allow. */
+px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, int64_t one_file_most,
+                      px_shards **out);
 /* The next tensor in the order of px_base_at; takes ownership of heap data, also on failure. */
 px_err *px_shards_add(px_shards *shards, void *data);
 /* Writes what is left, and the index where there are shards. */

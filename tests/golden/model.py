@@ -1,4 +1,4 @@
-"""Makes model_a, model_b (tiny random Llama models) and their cases for tests/unit/test_model.c:
+"""Makes model_a, model_b (tiny random Llama models), model_b.gguf and their cases for tests/unit/test_model.c:
 log-probabilities and the gradient of every trainable tensor by PyTorch, transformers and PEFT in float64.
 
     python model.py        # writes beside itself
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 
+import gguf
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
@@ -74,6 +75,49 @@ def write_model(model, name):
         os.remove(gen)
 
 
+def write_gguf(model):
+    """model_b as llama.cpp lays it out: rows of q and k paired, the frequencies' factors as a tensor."""
+    config, hd = model.config, model.config.head_dim
+    w = gguf.GGUFWriter(os.path.join(HERE, "model_b.gguf"), "llama")
+    w.add_embedding_length(D)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_head_count(config.num_attention_heads)
+    w.add_head_count_kv(config.num_key_value_heads)
+    w.add_key_length(hd)
+    w.add_value_length(hd)
+    w.add_rope_dimension_count(hd)
+    w.add_context_length(config.max_position_embeddings)
+    w.add_layer_norm_rms_eps(config.rms_norm_eps)
+    w.add_rope_freq_base(100.0)
+    plain = 1 / 100.0 ** (torch.arange(0, hd, 2).float() / hd)
+    w.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq.float()).numpy())
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+             "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+             "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+             "post_attention_layernorm": "ffn_norm"}
+    ends = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+            "lm_head.weight": "output.weight"}
+    for key, value in model.state_dict().items():
+        value = value.float()
+        if key in ends:
+            name = ends[key]
+        else:
+            layer, rest = key[len("model.layers."):-len(".weight")].split(".", 1)
+            name = "blk.%s.%s.weight" % (layer, names[rest])
+            if rest.endswith(("q_proj", "k_proj")):
+                value = value.reshape(-1, 2, hd // 2, D).swapaxes(1, 2).reshape(value.shape)
+        if value.dim() == 1:
+            w.add_tensor(name, value.numpy())
+        else:
+            bits = value.bfloat16().contiguous().view(torch.uint8).numpy()
+            w.add_tensor(name, bits, raw_dtype=gguf.GGMLQuantizationType.BF16)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def conversations():
     """Sequences of a tree: (tokens, length of the prompt, user row or -1)."""
     out = []
@@ -110,6 +154,8 @@ def case(name):
     out = {}
     model = make(name)
     write_model(model, name)
+    if name == "b":
+        write_gguf(model)
     model = model.double()
     seqs = conversations()
     out["tokens"] = torch.tensor([t for s in seqs for t in s[0]])
