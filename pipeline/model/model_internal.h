@@ -51,14 +51,16 @@ struct px_source {
     int n_base;
     px_map names; /* Hugging Face name -> index into base */
 };
+/* Takes ownership of the open file, also on failure. */
+PX_CHECKED px_err *px_source_of_gguf(px_gguf *file, px_source **out);
 /* Pages of the tensor's file are let go of, so that resident memory does not hold the file. */
 void px_source_forget(px_source *source, const char *name);
 /* source_config.c: shape from config.json. */
-px_err *px_config_json_shape(const cJSON *config, const char *where, px_shape *shape);
+PX_CHECKED px_err *px_config_json_shape(const cJSON *config, const char *where, px_shape *shape);
 /* source_gguf.c: shape from metadata and tensors; *factors heap or NULL. */
-px_err *px_gguf_shape(const px_gguf *file, px_shape *shape, float **factors);
+PX_CHECKED px_err *px_gguf_shape(const px_gguf *file, px_shape *shape, float **factors);
 /* What both must fulfil. */
-px_err *px_shape_check(const px_shape *shape, const char *where);
+PX_CHECKED px_err *px_shape_check(const px_shape *shape, const char *where);
 
 /* --- rope.c --- */
 /* freq [head_dim / 2], in f32 step by step as transformers computes them; factors may be NULL. */
@@ -110,7 +112,7 @@ struct px_model {
 };
 
 /* The rope table covers positions 0 … n-1 at least. */
-px_err *px_model_positions(px_model *model, int64_t n);
+PX_CHECKED px_err *px_model_positions(px_model *model, int64_t n);
 
 /* --- pass.c --- */
 struct px_pass {
@@ -152,25 +154,25 @@ px_attn px_attn_of(const px_model *model, const px_slot *slot);
 typedef struct px_shards px_shards;
 /* The base tensors of `shape` as `type` (F32 or BF16), in one file up to one_file_most bytes
  * (PX_ONE_FILE_MOST), else in shards of at most 2/5 of that where tensors allow. */
-px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type, int64_t one_file_most,
-                      px_shards **out);
+PX_CHECKED px_err *px_shards_new(const char *dir, const px_shape *shape, px_type type,
+                                 int64_t one_file_most, px_shards **out);
 /* The next tensor in the order of px_base_at; takes ownership of heap data, also on failure. */
-px_err *px_shards_add(px_shards *shards, void *data);
+PX_CHECKED px_err *px_shards_add(px_shards *shards, void *data);
 /* Writes what is left, and the index where there are shards. */
-px_err *px_shards_finish(px_shards *shards);
+PX_CHECKED px_err *px_shards_finish(px_shards *shards);
 void px_shards_free(px_shards *shards);
 /* config.json of a shape. bos, eos -1: not stated. */
-px_err *px_config_json_write(const char *dir, const px_shape *shape, px_type type, int64_t bos,
-                             int64_t eos);
+PX_CHECKED px_err *px_config_json_write(const char *dir, const px_shape *shape, px_type type,
+                                        int64_t bos, int64_t eos);
 /* DIR/name with this text. */
-px_err *px_text_write(const char *dir, const char *name, const px_str *text);
+PX_CHECKED px_err *px_text_write(const char *dir, const char *name, const px_str *text);
 
 /* --- export_tokenizer.c --- */
 /* tokenizer.json and tokenizer_config.json from a GGUF file's byte-level BPE vocabulary; *done
  * false where its tokenizer is of another kind. */
-px_err *px_gguf_tokenizer_write(const px_gguf *file, const char *dir, bool *done);
+PX_CHECKED px_err *px_gguf_tokenizer_write(const px_gguf *file, const char *dir, bool *done);
 /* Three special tokens of chatml, the 256 bytes and a few English merges, at most `vocab` tokens in
  * all. */
-px_err *px_byte_tokenizer_write(const char *dir, int64_t vocab);
+PX_CHECKED px_err *px_byte_tokenizer_write(const char *dir, int64_t vocab);
 
 #endif

@@ -93,28 +93,50 @@ done:
     return err;
 }
 
-px_err *px_source_open(const char *path, px_source **out) {
-    px_err *err = NULL;
-    if (!path || !*path)
-        PX_FAIL(PX_BAD_INPUT, "no model given: a Hugging Face folder or a GGUF file is expected");
+static px_err *source_new(const char *path, px_source **out) {
     px_source *source = calloc(1, sizeof *source);
     if (!source || !(source->path = strdup(path))) {
         free(source);
         PX_NO_MEMORY();
     }
-    if (!px_path_exists(path))
-        PX_FAIL_TO(failed, PX_BAD_INPUT, "model %s: no such file or folder", path);
-    if (px_path_is_dir(path)) {
-        PX_PASS_TO(failed, folder_open(source));
-    } else {
-        PX_PASS_TO(failed, px_gguf_open(path, &source->gguf));
-        PX_PASS_TO(failed, px_gguf_shape(source->gguf, &source->shape, &source->rope_factors));
-    }
-    PX_PASS_TO(failed, tensors_find(source));
     *out = source;
     return NULL;
-failed:
-    px_source_close(source);
+}
+
+px_err *px_source_of_gguf(px_gguf *file, px_source **out) {
+    px_source *source = NULL;
+    px_err *err = source_new(px_gguf_path(file), &source);
+    if (err) {
+        px_gguf_close(file);
+        return err;
+    }
+    source->gguf = file;
+    err = px_gguf_shape(file, &source->shape, &source->rope_factors);
+    if (!err) err = tensors_find(source);
+    if (err)
+        px_source_close(source);
+    else
+        *out = source;
+    return err;
+}
+
+px_err *px_source_open(const char *path, px_source **out) {
+    px_source *source = NULL;
+    if (!path || !*path)
+        PX_FAIL(PX_BAD_INPUT, "no model given: a Hugging Face folder or a GGUF file is expected");
+    if (!px_path_exists(path)) PX_FAIL(PX_BAD_INPUT, "model %s: no such file or folder", path);
+    if (!px_path_is_dir(path)) {
+        px_gguf *file = NULL;
+        PX_PASS(px_gguf_open(path, &file));
+        return px_source_of_gguf(file, out);
+    }
+    PX_PASS(source_new(path, &source));
+    px_err *err = folder_open(source);
+    if (!err) err = tensors_find(source);
+    if (err)
+        px_source_close(source);
+    else
+        *out = source;
     return err;
 }
 
