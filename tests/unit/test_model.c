@@ -23,12 +23,13 @@ static px_config config_of(char which, int precision, bool full) {
     return c;
 }
 
-static setup set_up(const char *backend, char which, int precision, bool full) {
+static setup set_up_threads(const char *backend, char which, int precision, bool full,
+                            int threads) {
     const char name[2] = {which, 0};
     char path[512];
     setup s = {.config = config_of(which, precision, full), .golden = px_case_open(name)};
     snprintf(path, sizeof path, "%s/tests/golden/model_%c", PX_SOURCE_DIR, which);
-    px_assert_ok(px_stream_open(backend, 2, &s.stream));
+    px_assert_ok(px_stream_open(backend, threads, &s.stream));
     px_assert_ok(px_source_open(path, &s.source));
     px_assert_ok(
         px_model_new(s.stream, s.source, &s.config, PX_MODEL_TRAIN | PX_MODEL_LORA, &s.model));
@@ -44,6 +45,10 @@ static setup set_up(const char *backend, char which, int precision, bool full) {
         memcpy(s.params->values + p->offset, want, n * sizeof *want);
     }
     return s;
+}
+
+static setup set_up(const char *backend, char which, int precision, bool full) {
+    return set_up_threads(backend, which, precision, full, 2);
 }
 
 static void tear_down(setup *s) {
@@ -164,6 +169,23 @@ static void forward_alone_gives_the_same_bits(void **state) {
     tear_down(&s);
 }
 
+/* One, two or three threads: every log-probability and every gradient to the last bit. */
+static void threads_give_the_same_bits(void **state) {
+    for (int full = 0; full < 2; full++)
+        for (int precision = 0; precision < 2; precision++) {
+            setup one = set_up_threads(*state, 'b', precision, full, 1);
+            const result a = compute(&one, true, true, (px_forward){.params = one.params});
+            for (int threads = 2; threads <= 3; threads++) {
+                setup more = set_up_threads(*state, 'b', precision, full, threads);
+                const result b = compute(&more, true, true, (px_forward){.params = more.params});
+                for (int i = 0; i < 48; i++) assert_true(a.logp[i] == b.logp[i]);
+                for (size_t i = 0; i < one.params->n; i++) assert_true(a.grads[i] == b.grads[i]);
+                tear_down(&more);
+            }
+            tear_down(&one);
+        }
+}
+
 /* With dropout the gradient is that of the masked network: finite differences along the gradient.
  */
 static void dropout_gradient_is_exact(void **state) {
@@ -260,6 +282,7 @@ int main(void) {
         BOTH(bf16_is_near_pytorch),
         BOTH(reference_is_the_base),
         BOTH(forward_alone_gives_the_same_bits),
+        BOTH(threads_give_the_same_bits),
         BOTH(dropout_gradient_is_exact),
         BOTH(update_packs_the_parameters),
         BOTH(wrong_slots_are_refused),
