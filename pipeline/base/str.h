@@ -33,8 +33,8 @@ PX_CHECKED px_err *px_str_ok(const px_str *str);
 void px_str_clear(px_str *str);
 void px_str_free(px_str *str);
 
-/* Shortest text that reads back as `value` (whole numbers below 10^15 in plain digits); out has room for
- * 32 bytes. Returns out. */
+/* Shortest text that reads back as `value` (whole numbers below 10^15 in plain digits); out has
+ * room for 32 bytes. Returns out. */
 const char *px_double_text(double value, char out[32]);
 /* Whole-string number; false when anything else stands there or it is out of range. */
 bool px_parse_i64(const char *text, int64_t *out);
