@@ -100,8 +100,12 @@ step ppft "$out/ppft/manifest.json" train --config "$ROOT/configs/ppft.json" --c
 head_line "7 evaluation"
 for run in dpft ppft; do
     for split in seen unseen; do
+        # How much of what was planted in the people is found again, where people have embeddings.
+        truth=()
+        [ $run$split != ppftseen ] || truth=(--truth "$out/data/truth.json")
         step "eval-$run-$split" "$out/eval/$run-$split.h5" eval --run "$out/$run" --corpus "$out/corpus.h5" \
-            --split "$split" --out "$out/eval/$run-$split.h5" --tsv "$out/eval/$run-$split.tsv"
+            --split "$split" --out "$out/eval/$run-$split.h5" --tsv "$out/eval/$run-$split.tsv" \
+            ${truth[@]+"${truth[@]}"}
     done
 done
 head_line "8 adapters and report"
@@ -113,5 +117,25 @@ done
 step report "$out/report.html" report --out "$out/report.html" "$out/dpft" "$out/ppft"
 
 head_line "done in $(took "$started") min"
+# One line a run and split, from the row for all conversation types of each summary.
+say "share of held-out pairs ranked as the person did, with the embedding of"
+printf '%-6s %-8s %6s   %9s %9s %9s\n' run split pairs "the person" nobody another
+for run in dpft ppft; do
+    for split in seen unseen; do
+        awk -v run="$run" -v RS='{' '
+            function value(name, at) {
+                if (!match($0, "\"" name "\": \\[?[-0-9.e]+")) return "-"
+                at = substr($0, RSTART, RLENGTH)
+                sub(/^"[^"]*": \[?/, "", at)
+                return at
+            }
+            function share(name, v) { return (v = value(name)) == "-" ? v : sprintf("%.3f", v) }
+            /"type": "all"/ {
+                match($0, /"split": "[a-z]+/)
+                printf "%-6s %-8s %6d   %9s %9s %9s\n", run, substr($0, RSTART + 10, RLENGTH - 10),
+                    value("n_pairs"), share("accuracy_own"), share("accuracy_generic"), share("accuracy_other")
+            }' "$out/eval/$run-$split.json"
+    done
+done
 say "report:   $out/report.html"
 say "adapters: $out/adapters/dpft, $out/adapters/ppft (for transformers + PEFT)"

@@ -9,7 +9,7 @@ lines() { for ((i = 0; i < $1; i++)); do echo "    x++;"; done; }
 
 put "$good/pipeline/base/CMakeLists.txt" 'px_module(base SOURCES err.c)'
 put "$good/pipeline/base/base.h" 'PX_CHECKED px_err *px_a(int x);' 'PX_CHECKED' 'px_err *px_b(int x);'
-put "$good/pipeline/base/err.c" '#include "base.h"' '/* rand() and exit() in a comment */' \
+put "$good/pipeline/base/err.c" '#include "base.h"' 'int none = MPI_COMM_NULL;' '/* rand() and exit() in a comment */' \
     'int f(void) {' '#pragma omp atomic write' "$(lines 67)" '}' 'const char *s = "exit(1) \" atoi(x)"; // abort()' \
     "/* $(printf '\303\244%.0s' $(seq 94)) */"
 put "$good/pipeline/io/CMakeLists.txt" 'px_module(io SOURCES io.c' '    USES px_base px_dist)'

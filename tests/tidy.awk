@@ -79,6 +79,7 @@ FNR == 1 {
     if (program && !main_file && !dist && calls(code, "exit|abort|_exit|_Exit|quick_exit"))
         complain("only main ends the program: " code)
     if (program && dist && calls(code, "exit|quick_exit")) complain("only main ends the program: " code)
+    gsub(/MPI_COMM_NULL/, "", code) # "without MPI", as dist.h says
     if (!mpi && code ~ /(^|[^A-Za-z0-9_])P?MPI_[A-Za-z]/) complain("MPI outside pipeline/dist and pipeline/io")
     if (code ~ /#pragma +omp.*reduction/) complain("reduction: the order of the sum depends on the threads")
     if (code ~ /#pragma +omp +atomic/ && code !~ /atomic +(read|write) *$/)
