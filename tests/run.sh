@@ -22,6 +22,7 @@ done
 wanted() { [ -z "$only" ] || [[ $1 == *"$only"* ]]; }
 
 mpi_environment
+export OMP_WAIT_POLICY=passive # tests share the cores: threads that spin would hold each other up
 logs=build/test-logs
 mkdir -p "$logs"
 jobs=$(n_cores)

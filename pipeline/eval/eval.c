@@ -38,7 +38,6 @@ static px_err *open_model(evaluation *e) {
     PX_PASS_TO(done, px_stream_open("cpu", e->job->threads, &e->stream));
     PX_PASS_TO(done, px_model_new(e->stream, source, e->config, has_run(e) ? PX_MODEL_LORA : 0,
                                   &e->model));
-    if (has_run(e) && e->run.config.full_finetune) err = px_model_update(e->model, e->run.params);
 done:
     px_source_close(source);
     return err;
@@ -150,6 +149,8 @@ static px_err *score_all(evaluation *e) {
     }
     int32_t *other = px_take(e->arena, int32_t, e->run.params->n_users);
     px_err *err = px_arena_ok(e->arena);
+    /* Only now: the reference needs the base's own weights. */
+    if (!err && e->run.config.full_finetune) err = px_model_update(e->model, e->run.params);
     if (!err) err = px_other_rows((uint64_t)e->config->seed, e->run.params->n_users, other);
     PX_PASS(px_agree_all(e->ranks, err));
     for (int who = 0; who < (r->personal ? PX_N_WHO : 1); who++)
