@@ -10,7 +10,7 @@ set -eu
 exec </dev/null
 
 cores=$(n_cores)
-ranks=$((cores < 2 ? cores : 2)) users=40 out=$ROOT/runs/demo fresh=
+ranks=$((cores < 2 ? cores : 2)) users=16 out=$ROOT/runs/demo fresh=
 whole() { [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || DIE_CODE=2 die "$1 $2: a whole number above 0 is wanted"; }
 while [ $# -gt 0 ]; do
     case "$1" in
