@@ -44,7 +44,7 @@ static void cut(cpu_plan *plan) {
 
 bool cpu_plan_init(cpu_plan *plan, px_stream *s, const px_attn *attn) {
     *plan = (cpu_plan){.attn = attn};
-    plan->depth = malloc((size_t)attn->n_segments * sizeof *plan->depth + 1);
+    plan->depth = calloc((size_t)attn->n_segments + 1, sizeof *plan->depth);
     if (!plan->depth) goto no_memory;
     for (int32_t n = 0; n < attn->n_segments; n++) {
         const px_segment segment = attn->segments[n];

@@ -96,8 +96,9 @@ static void fill(uint16_t *out, int64_t n, uint64_t seed, uint64_t a, double spr
     for (int64_t i = 0; i < (n + 3) / 4; i++) {
         const px_u32x4 u = px_rng_at(rng, a, (uint64_t)i);
         for (int k = 0; k < 4 && 4 * i + k < n; k++) {
-            const double radius = sqrt(-2 * log(((double)u.v[k / 2 * 2] + 1) * 0x1p-32));
-            const double angle = 2 * M_PI * (double)u.v[k / 2 * 2 + 1] * 0x1p-32;
+            const int pair = k & ~1; /* two words make two values */
+            const double radius = sqrt(-2 * log(((double)u.v[pair] + 1) * 0x1p-32));
+            const double angle = 2 * M_PI * (double)u.v[pair + 1] * 0x1p-32;
             const double value = radius * (k % 2 ? sin(angle) : cos(angle));
             out[4 * i + k] = px_bf16_from((float)(spread * value));
         }

@@ -124,7 +124,9 @@ px_err *px_reference_all(const px_scorer *base, px_reference *io, double *logps)
         pairs[i] = i;
         users[i] = -1;
     }
-    PX_PASS_TO(done, px_score_all(base, pairs, users, n, "reference", logps));
+    px_scorer scorer = *base;
+    scorer.stoppable = true; /* nothing is lost but the time: there is no state yet */
+    PX_PASS_TO(done, px_score_all(&scorer, pairs, users, n, "reference", logps));
     if (base->ranks->rank == 0) cache_keep(base, io, &key, logps);
 done:
     free(pairs);

@@ -110,6 +110,9 @@ static px_err *score_mine(scoring *s, const char *label) {
             if (s->slot_of[i] == slot) members[n++] = i;
         size_t mark = px_arena_mark(arena);
         px_watch(s->scorer->ranks, label, slot);
+        if (s->scorer->stoppable && px_signal_seen())
+            PX_FAIL_TO(done, PX_STOPPED,
+                       "by a signal while scoring; the same command begins it anew");
         PX_PASS_TO(done, score_slot(s, slot, members, n, pass, arena));
         px_arena_reset(arena, mark);
         px_progress_at(&s->progress, ++finished, "slots");

@@ -49,6 +49,7 @@ typedef struct {
     px_corpus *corpus;
     px_model *model;
     const px_params *params; /* NULL: the base model */
+    bool stoppable;          /* a signal ends it between slots (PX_STOPPED) */
 } px_scorer;
 /* Collective. logps [2 * n_pairs] (chosen, rejected) of pairs[i] under user row users[i] (-1: no
  * soft tokens); pairs of one conversation and user share a tree. Ranks share the slots; the result

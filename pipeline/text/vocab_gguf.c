@@ -119,7 +119,7 @@ static px_err *scores_read(px_tokenizer *tok, const px_gguf *file) {
     if (n != tok->n_pieces)
         PX_FAIL(PX_BAD_INPUT, KEY "scores has %lld entries, " KEY "tokens %d", (long long)n,
                 tok->n_pieces);
-    tok->bpe.scores = calloc((size_t)n, sizeof *tok->bpe.scores);
+    tok->bpe.scores = calloc((size_t)n + 1, sizeof *tok->bpe.scores);
     if (!tok->bpe.scores) PX_NO_MEMORY();
     for (int64_t i = 0; i < n; i++) {
         double score = 0;
