@@ -58,7 +58,11 @@ const struct argp px_cli_config_argp = {config_options, parse_config, NULL, NULL
 px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
     PX_PASS(px_config_init(out));
     px_err *err = NULL;
-    if (cli->base) err = px_config_read(out, cli->base);
+    if (cli->base) {
+        err = px_config_read(out, cli->base);
+        /* A run's config.json names every key: nobody asked for those that have no effect. */
+        if (!err) memset(out->given, 0, (size_t)px_config_n_keys());
+    }
     if (!err && cli->file) err = px_config_read(out, cli->file);
     for (int i = 0; !err && i < cli->n_sets; i++) {
         err = px_config_set(out, cli->sets[i]);
