@@ -112,7 +112,7 @@ static px_err *score_mine(scoring *s, const char *label) {
         px_watch(s->scorer->ranks, label, slot);
         if (s->scorer->stoppable && px_signal_seen())
             PX_FAIL_TO(done, PX_STOPPED,
-                       "by a signal while scoring; the same command begins it anew");
+                       "by a signal, before the first step: --resume begins anew");
         PX_PASS_TO(done, score_slot(s, slot, members, n, pass, arena));
         px_arena_reset(arena, mark);
         px_progress_at(&s->progress, ++finished, "slots");

@@ -50,20 +50,47 @@ done
 kill -USR1 $pid
 wait $pid
 rc=$?
-[ $rc = 3 ] || [ "$(wc -l <stopped/metrics.jsonl)" = 4 ] && ok signal-exits-3 || fail signal-exits-3 "exit $rc: $(tail -n 1 err)"
+# Four tiny steps may be over before the signal is there; the long run below is not.
+[ $rc = 3 ] || [ $rc = 0 ] && ok signal-ends || fail signal-ends "exit $rc: $(tail -n 1 err)"
 check resume-on-2-ranks ./train 2 1 stopped --resume
 same resumed-same-bits "$(sha stopped)" "$want"
 same resumed-same-metrics "$(lines stopped)" "$(lines whole)"
 check resume-finished ./train 1 1 stopped --resume
 same finished-stays "$(sha stopped)" "$want"
 
+# signalled OUT FILE: starts a run of 2,000 steps, sends TERM once OUT/FILE has something in it, waits.
+signalled() {
+    "$X" train "${config[@]}" --set train.steps=2000 --set train.epochs=2000 --set threads=1 \
+        --set reference.cache="$T/refs" --out "$1" ${more-} >out 2>err &
+    pid=$!
+    for _ in $(seq 1 1200); do
+        [ -s "$1/$2" ] && break
+        sleep 0.02
+    done
+    kill -TERM $pid
+    wait $pid
+}
+mkdir refs
+signalled early config.json # while the reference is computed, or in the first steps
+same signal-early-exits-3 $? 3
+[ ! -s early/metrics.jsonl ] && ok signal-early-is-early || fail signal-early-is-early "it was training already"
+grep -q -- '--resume' err && ok signal-says-resume || fail signal-says-resume "$(tail -n 1 err)"
+signalled long metrics.jsonl
+same signal-exits-3 $? 3
+steps=$(wc -l <long/metrics.jsonl)
+[ -s "long/checkpoints/$(printf 'step-%06d.h5' "$steps")" ] && ok signal-checkpoint ||
+    fail signal-checkpoint "none of step $steps: $(ls long/checkpoints)"
+# What the message says has to work: the stopped run goes on (and is stopped again, it is a long one).
+more=--resume signalled early metrics.jsonl
+same signal-early-resumes $? 3
+
 # kill -9 again and again.
 for _ in 1 2 3 4; do
     "$X" train "${config[@]}" --set threads=1 --out killed --resume >out 2>err &
     pid=$!
-    before=$(wc -l <killed/metrics.jsonl 2>/dev/null || echo 0)
+    before=$(cat killed/metrics.jsonl 2>/dev/null | wc -l)
     for _ in $(seq 1 600); do
-        [ "$(wc -l <killed/metrics.jsonl 2>/dev/null || echo 0)" -gt "$before" ] && break
+        [ "$(cat killed/metrics.jsonl 2>/dev/null | wc -l)" -gt "$before" ] && break
         kill -0 $pid 2>/dev/null || break
         sleep 0.02
     done
@@ -86,6 +113,16 @@ check eval-2-ranks mpirun -n 2 "$X" eval --run whole --corpus corpus.h5 --split 
 cmp -s pairs.tsv pairs2.tsv && ok eval-same-on-ranks || fail eval-same-on-ranks "pairs.tsv differs"
 same tsv-columns "$(head -n 1 pairs.tsv | tr '\t' ' ')" "conversation_id turn chosen_id rejected_id who chosen_tokens rejected_tokens logp_chosen logp_rejected ref_logp_chosen ref_logp_rejected margin"
 check eval-base "$X" eval --model tiny --corpus corpus.h5 --split seen --out base.h5 --set threads=1
+# Nobody asked for a run's stored keys, so none is warned of.
+check eval-dpft "$X" eval --run dpft --corpus corpus.h5 --split seen --out dpft.h5 --set threads=1
+grep -q 'no effect' "$T/err" && fail eval-no-warnings "$(grep 'no effect' "$T/err" | head -n 1)" || ok eval-no-warnings
+# The reference of a fully fine-tuned run is the base's, also where it has to be computed again.
+check train-full "$X" train "${config[@]}" --set full_finetune=true --set lora.r=0 --set train.steps=2 --set threads=1 --out full
+mkdir refs-new
+check eval-full "$X" eval --run full --corpus corpus.h5 --split seen --out full.h5 --tsv full.tsv --set threads=1
+check eval-full-anew "$X" eval --run full --corpus corpus.h5 --split seen --out full2.h5 --tsv full2.tsv --set threads=1 \
+    --set reference.cache="$T/refs-new"
+[ -n "$(ls refs-new)" ] && cmp -s full.tsv full2.tsv && ok full-reference || fail full-reference "pairs differ, or nothing was computed anew"
 check export-peft "$X" export --run whole --format peft --out adapter
 [ -s adapter/adapter_model.safetensors ] && ok adapter-file || fail adapter-file "not there"
 check export-merged "$X" export --run dpft --format merged --out merged
