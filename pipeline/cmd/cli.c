@@ -17,6 +17,13 @@ px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc, c
     return NULL;
 }
 
+error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
+                      int64_t *out) {
+    if (px_parse_i64(arg, out) && *out >= 0) return 0;
+    argp_error(state, "--%s %s: a whole number from 0 is wanted", name, arg);
+    return EINVAL;
+}
+
 px_err *px_cli_need(const char *name, const char *value) {
     if (!value) PX_FAIL(PX_BAD_INPUT, "--%s is missing", name);
     return NULL;

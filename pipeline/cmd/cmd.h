@@ -17,6 +17,9 @@ px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_ex
  * main before MPI starts. Messages come from rank 0 alone. */
 PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc,
                                 char **argv, void *input);
+/* For argp parsers: the option's value as a whole number from 0; EINVAL after saying so. */
+error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
+                      int64_t *out);
 /* PX_BAD_INPUT "--name is missing" when value is NULL. */
 PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
 

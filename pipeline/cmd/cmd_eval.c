@@ -27,11 +27,7 @@ static error_t parse_eval(int key, char *arg, struct argp_state *state) {
         o->job.model_path = arg;
         break;
     case KEY_STEP:
-        if (!px_parse_i64(arg, &o->job.step) || o->job.step < 0) {
-            argp_error(state, "--step %s: a step number is wanted", arg);
-            return EINVAL;
-        }
-        break;
+        return px_cli_number(state, "step", arg, &o->job.step);
     case KEY_CORPUS:
         o->job.corpus_path = arg;
         break;

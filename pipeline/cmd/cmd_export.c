@@ -29,11 +29,7 @@ static error_t parse_export(int key, char *arg, struct argp_state *state) {
         o->model = arg;
         break;
     case KEY_STEP:
-        if (!px_parse_i64(arg, &o->step) || o->step < 0) {
-            argp_error(state, "--step %s: a step number is wanted", arg);
-            return EINVAL;
-        }
-        break;
+        return px_cli_number(state, "step", arg, &o->step);
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -29,11 +29,7 @@ static error_t parse_model(int key, char *arg, struct argp_state *state) {
         o->tensors = true;
         break;
     case KEY_SEED:
-        if (!px_parse_i64(arg, &o->seed) || o->seed < 0) {
-            argp_error(state, "--seed %s: a number from 0 is wanted", arg);
-            return EINVAL;
-        }
-        break;
+        return px_cli_number(state, "seed", arg, &o->seed);
     case ARGP_KEY_ARG:
         if (state->arg_num > 0) return ARGP_ERR_UNKNOWN;
         o->path = arg;

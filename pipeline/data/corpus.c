@@ -325,3 +325,14 @@ px_err *px_corpus_tree(px_corpus *corpus, int32_t conv, px_arena *arena, px_tree
     *out = tree;
     return NULL;
 }
+
+px_err *px_corpus_check_model(const px_corpus *corpus, const char *model_path) {
+    px_tokenizer *tok = NULL;
+    PX_PASS(px_tokenizer_open(model_path, &tok));
+    const bool same = !strcmp(px_tokenizer_sha256(tok), corpus->tokenizer_sha256);
+    px_tokenizer_close(tok);
+    if (same) return NULL;
+    PX_FAIL(PX_BAD_INPUT,
+            "%s was made for another tokenizer than that of %s: prepare it with this model",
+            corpus->path, model_path);
+}

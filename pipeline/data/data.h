@@ -70,6 +70,8 @@ struct px_corpus {
  * corpus, another format version, damaged (sha256 of the content is attached and compared). */
 PX_CHECKED px_err *px_corpus_open(const char *path, px_corpus **out);
 void px_corpus_close(px_corpus *corpus);
+/* PX_BAD_INPUT: the corpus was made for another tokenizer than the model's. */
+PX_CHECKED px_err *px_corpus_check_model(const px_corpus *corpus, const char *model_path);
 /* The conversation's tree, read from the file into the arena, checked. */
 PX_CHECKED px_err *px_corpus_tree(px_corpus *corpus, int32_t conv, px_arena *arena, px_tree *out);
 

@@ -25,11 +25,14 @@ static const char *const type_names[] = {"unguided", "values guided", "controver
                                          "other"};
 
 static bool has_run(const evaluation *e) { return e->job->run_dir != NULL; }
+static const char *model_path(const evaluation *e) {
+    return has_run(e) ? e->run.model_path : e->job->model_path;
+}
 
 static px_err *open_model(evaluation *e) {
     px_source *source = NULL;
     px_err *err = NULL;
-    const char *path = has_run(e) ? e->run.model_path : e->job->model_path;
+    const char *path = model_path(e);
     PX_PASS_TO(done, px_source_open(path, &source));
     e->shape = *px_source_shape(source);
     PX_PASS_TO(done, px_source_sha256(source, &e->weights_sha256));
@@ -43,24 +46,12 @@ done:
     return err;
 }
 
-static px_err *check_tokenizer(const evaluation *e) {
-    const char *path = has_run(e) ? e->run.model_path : e->job->model_path;
-    px_tokenizer *tok = NULL;
-    PX_PASS(px_tokenizer_open(path, &tok));
-    bool same = !strcmp(px_tokenizer_sha256(tok), e->corpus->tokenizer_sha256);
-    px_tokenizer_close(tok);
-    if (same) return NULL;
-    PX_FAIL(PX_BAD_INPUT,
-            "%s was made for another tokenizer than that of %s: prepare it with this model",
-            e->job->corpus_path, path);
-}
-
 static px_err *open_inputs(evaluation *e) {
     PX_PASS(px_arena_new(65536, &e->arena));
     if (has_run(e))
         PX_PASS(px_run_open(e->job->run_dir, e->job->step, e->job->model_path, &e->run));
     PX_PASS(px_corpus_open(e->job->corpus_path, &e->corpus));
-    PX_PASS(check_tokenizer(e));
+    PX_PASS(px_corpus_check_model(e->corpus, model_path(e)));
     e->reference = px_take(e->arena, double, 2, e->corpus->n_pairs);
     PX_PASS(px_arena_ok(e->arena));
     return open_model(e);

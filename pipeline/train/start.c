@@ -70,19 +70,6 @@ static px_err *check_disk(const px_training *t) {
     return NULL;
 }
 
-static px_err *check_corpus(const px_training *t) {
-    px_tokenizer *tok = NULL;
-    PX_PASS(px_tokenizer_open(t->job->model_path, &tok));
-    px_err *err = NULL;
-    if (strcmp(px_tokenizer_sha256(tok), t->corpus->tokenizer_sha256) != 0)
-        err = px_err_new(
-            PX_BAD_INPUT, __FILE__, __LINE__,
-            "%s was made for another tokenizer than that of %s: prepare it with this model",
-            t->job->corpus_path, t->job->model_path);
-    px_tokenizer_close(tok);
-    return err;
-}
-
 static px_err *read_model(px_training *t) {
     px_source *source = NULL;
     px_err *err = NULL;
@@ -101,7 +88,7 @@ done:
 
 static px_err *open_inputs(px_training *t) {
     PX_PASS(px_corpus_open(t->job->corpus_path, &t->corpus));
-    PX_PASS(check_corpus(t));
+    PX_PASS(px_corpus_check_model(t->corpus, t->job->model_path));
     PX_PASS(px_rows_of(t->corpus, t->arena, &t->rows));
     t->reference = px_take(t->arena, double, 2, t->corpus->n_pairs);
     PX_PASS(px_arena_ok(t->arena));
