@@ -1,0 +1,6 @@
+set(serve_uses px_base px_io px_text px_serve)
+px_test(test_serve SOURCES test_serve.c USES ${serve_uses})
+px_test(test_serve_faults SOURCES test_serve_faults.c USES ${serve_uses} px_net)
+add_executable(serve_load EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/serve_load.c)
+target_include_directories(serve_load PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(serve_load PRIVATE px_options ${serve_uses} ${CMOCKA_LIBRARY})
