@@ -102,7 +102,7 @@ int64_t px_weight_bytes(const px_weight *w) { return w->bytes; }
 
 void px_op_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
     CHECK(has_shape(x, x.rows, w->in) && has_shape(y, x.rows, w->out) && x.type == w->type);
-    CHECK((w->pack & PX_PACK_FORWARD) && w->backend == s->backend);
+    CHECK((w->pack & (PX_PACK_FORWARD | PX_PACK_PANELS)) && w->backend == s->backend);
     s->backend->linear(s, y, x, w, add);
 }
 void px_op_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_weight *w, bool add) {

@@ -43,7 +43,8 @@ typedef struct px_weight px_weight;
 typedef enum {
     PX_PACK_FORWARD = 1,  /* px_op_linear */
     PX_PACK_BACKWARD = 2, /* px_op_linear_backward_input */
-    PX_PACK_ROWS = 4      /* keeps plain rows: all that px_op_head and its backwards need */
+    PX_PACK_ROWS = 4,     /* keeps plain rows: all that px_op_head and its backwards need */
+    PX_PACK_PANELS = 8    /* px_op_linear in place of FORWARD: as fast as memory at one row too */
 } px_pack;
 /* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are
  * copied). */

@@ -57,7 +57,12 @@ typedef struct {
     px_type packed;             /* f32 where the processor has no bf16 products */
     cpu_pack forward, backward; /* B = Wᵀ [in, out]; B = W [out, in] in chunks of CPU_CHUNK rows */
     void *rows;                 /* [out, in] of the compute type, with PX_PACK_ROWS */
+    uint32_t *panels;           /* with PX_PACK_PANELS: see panel.c */
 } cpu_weight;
+/* panel.c: memory for them, packing, y = x · Wᵀ (+ y). */
+px_err *cpu_panels_new(cpu_weight *w);
+void cpu_panels_fill(px_stream *s, cpu_weight *w, px_mat source);
+void cpu_panels_linear(px_stream *s, px_mat y, px_mat x, const cpu_weight *w, bool add);
 /* y [T, n] = x · W[first : first + n]ᵀ; first a multiple of CPU_CHUNK, as is n but at the end. */
 void cpu_linear_range(px_stream *s, px_mat y, px_mat x, const px_weight *w, int64_t first,
                       int64_t n, bool add);

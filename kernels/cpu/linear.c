@@ -121,6 +121,7 @@ px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
         convert_rows(s, copy, source);
         source = copy;
     }
+    if (w->panels) cpu_panels_fill(s, w, source);
     if (base->pack & PX_PACK_FORWARD) PX_PASS_TO(done, pack_fill(s, &w->forward, source, true));
     if (base->pack & PX_PACK_BACKWARD) PX_PASS_TO(done, pack_fill(s, &w->backward, source, false));
 done:
@@ -146,6 +147,7 @@ px_err *cpu_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_w
         PX_PASS_TO(failed, pack_new(s, &w->backward, w->packed));
     }
     w->base.bytes = w->forward.bytes + w->backward.bytes;
+    if (pack & PX_PACK_PANELS) PX_PASS_TO(failed, cpu_panels_new(w));
     if (pack & PX_PACK_ROWS) {
         const size_t bytes = (size_t)(out_n * in_n) * px_type_size(type);
         w->rows = aligned_alloc(64, bytes / 64 * 64 + 64);
@@ -166,6 +168,7 @@ void cpu_weight_free(px_weight *base) {
     pack_free(&w->forward);
     pack_free(&w->backward);
     free(w->rows);
+    free(w->panels);
     free(w);
 }
 
@@ -295,7 +298,10 @@ void cpu_linear_backward_range(px_stream *s, px_mat dx, px_mat dy, const px_weig
 }
 
 void cpu_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
-    cpu_linear_range(s, y, x, w, 0, w->out, add);
+    if (w->pack & PX_PACK_PANELS)
+        cpu_panels_linear(s, y, x, (const cpu_weight *)w, add);
+    else
+        cpu_linear_range(s, y, x, w, 0, w->out, add);
 }
 
 /* A head's weight comes in chunks; the sum over them is then kept in f32. */

@@ -9,6 +9,7 @@ typedef struct {
     cpu_tile_left a;
     cpu_tile_right b;
     int64_t steps;
+    cpu_tile_ahead ahead;
     bool add;
 } kernel_job;
 
@@ -18,6 +19,8 @@ static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, i
                                                          const kernel_job *job) {
     const uint32_t *a = job->a.data, *b = job->b.data;
     const int64_t a_row = job->a.row, a_step = job->a.step, b_step = job->b.step;
+    const char *ahead = job->ahead.data;
+    const int64_t ahead_step = 64 * job->ahead.lines;
     __m512 sum[6][4];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
@@ -38,6 +41,9 @@ static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, i
                                   : _mm512_fmadd_ps(_mm512_castsi512_ps(left),
                                                     _mm512_castsi512_ps(right[j]), sum[i][j]);
         }
+        for (int64_t line = 0; line < ahead_step; line += 64)
+            _mm_prefetch(ahead + line, _MM_HINT_T1);
+        ahead += ahead_step;
         a += a_step;
         b += b_step;
     }
@@ -46,6 +52,54 @@ static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, i
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
             _mm512_storeu_ps(job->c.data + i * job->c.row + 16 * j, sum[i][j]);
+}
+
+#elif TILE_AVX2
+
+/* bf16 pairs as two products in f32, the high half first. 16 columns at a time: 6 rows by 2
+ * registers of sums, which leaves 4 of the 16 for the operands. */
+static inline __attribute__((always_inline)) void columns_16(bool pairs, int rows, int first,
+                                                             const kernel_job *job) {
+    const uint32_t *a = job->a.data, *b = job->b.data + first;
+    const int64_t a_row = job->a.row, a_step = job->a.step, b_step = job->b.step;
+    const __m256i upper = _mm256_set1_epi32((int)0xFFFF0000u);
+    const char *ahead = job->ahead.data;
+    __m256 sum[6][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < 2; j++)
+            sum[i][j] = job->add ? _mm256_loadu_ps(job->c.data + i * job->c.row + first + 8 * j)
+                                 : _mm256_setzero_ps();
+    for (int64_t k = 0; k < job->steps; k++) {
+        const __m256i right[2] = {_mm256_loadu_si256((const __m256i *)b),
+                                  _mm256_loadu_si256((const __m256i *)(b + 8))};
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            const __m256i left = _mm256_set1_epi32((int)a[i * a_row]);
+            for (int j = 0; j < 2; j++) {
+                if (pairs)
+                    sum[i][j] = _mm256_fmadd_ps(
+                        _mm256_castsi256_ps(_mm256_and_si256(left, upper)),
+                        _mm256_castsi256_ps(_mm256_and_si256(right[j], upper)), sum[i][j]);
+                sum[i][j] = _mm256_fmadd_ps(
+                    _mm256_castsi256_ps(pairs ? _mm256_slli_epi32(left, 16) : left),
+                    _mm256_castsi256_ps(pairs ? _mm256_slli_epi32(right[j], 16) : right[j]),
+                    sum[i][j]);
+            }
+        }
+        if (job->ahead.lines) _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += 64;
+        a += a_step;
+        b += b_step;
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < 2; j++)
+            _mm256_storeu_ps(job->c.data + i * job->c.row + first + 8 * j, sum[i][j]);
+}
+static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, int vectors,
+                                                         const kernel_job *job) {
+    for (int j = 0; j < vectors; j++) columns_16(pairs, rows, 16 * j, job);
 }
 
 #else
@@ -104,7 +158,8 @@ static kernel_fn *const kernels[2][4][6] = {
     {NAMES(1, 1), NAMES(1, 2), NAMES(1, 3), NAMES(1, 4)},
 };
 
-void cpu_tile_mul(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_shape shape) {
+void cpu_tile_mul_ahead(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_shape shape,
+                        cpu_tile_ahead ahead) {
     assert(shape.cols % 16 == 0);
     for (int64_t n = 0; n < shape.cols; n += 64) {
         const int64_t vectors = PX_MIN(4, (shape.cols - n) / 16);
@@ -114,10 +169,15 @@ void cpu_tile_mul(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_sh
                                     {a.data + m * a.row, a.row, a.step},
                                     {b.data + n, b.step},
                                     shape.steps,
+                                    ahead,
                                     shape.add};
             kernels[shape.type == PX_BF16][vectors - 1][rows - 1](&job);
         }
     }
+}
+
+void cpu_tile_mul(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_shape shape) {
+    cpu_tile_mul_ahead(c, a, b, shape, (cpu_tile_ahead){0});
 }
 
 static const char *row_at(cpu_tile_rows rows, int64_t i) {

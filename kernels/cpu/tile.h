@@ -15,6 +15,11 @@
 #else
 #define TILE_AVX512 0
 #endif
+#if !defined(__AVX512F__) && defined(__AVX2__) && defined(__FMA__)
+#define TILE_AVX2 1
+#else
+#define TILE_AVX2 0
+#endif
 #define TILE_PANEL 64 /* columns of a panel: what cpu_tile_mul takes at a time */
 
 static inline int64_t tile_up(int64_t n, int64_t multiple) {
@@ -46,6 +51,14 @@ typedef struct {
 
 /* c [rows, cols] = or += a [rows, steps] · b [steps, cols]. */
 void cpu_tile_mul(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_shape shape);
+/* What to ask memory for meanwhile: so many cache lines a step, one after the other from data. Only
+ * a hint, any address may stand there. */
+typedef struct {
+    const char *data;
+    int64_t lines;
+} cpu_tile_ahead;
+void cpu_tile_mul_ahead(cpu_tile_out c, cpu_tile_left a, cpu_tile_right b, cpu_tile_shape shape,
+                        cpu_tile_ahead ahead);
 
 /* Where to find rows of a matrix: n values of `type` from `data`, row i at i * stride values. */
 typedef struct {
@@ -106,6 +119,27 @@ static inline void v16_store_pairs(uint32_t *p, v16 a, v16 b) {
     const __m512i low = _mm512_cvtepu16_epi32(v16_narrow(a));
     const __m512i high = _mm512_cvtepu16_epi32(v16_narrow(b));
     _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+#elif TILE_AVX2
+static inline v16 v16_keep(v16 x, int64_t n, float other) {
+    const __m256 rest = _mm256_set1_ps(other);
+    return V16_BOTH(_mm256_blendv_ps(rest, x.a, _mm256_castsi256_ps(v8_below(n, 0))),
+                    _mm256_blendv_ps(rest, x.b, _mm256_castsi256_ps(v8_below(n, 8))));
+}
+static inline float v16_most(v16 x) {
+    const __m256 b = _mm256_max_ps(x.a, x.b);
+    __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_max_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+static inline void v16_store_pairs(uint32_t *p, v16 x, v16 y) {
+    const __m256i upper = _mm256_set1_epi32((int)0xFFFF0000u);
+    const __m256i low = _mm256_srli_epi32(v8_rounded(x.a), 16);
+    const __m256i low_b = _mm256_srli_epi32(v8_rounded(x.b), 16);
+    _mm256_storeu_si256((__m256i *)p,
+                        _mm256_or_si256(low, _mm256_and_si256(v8_rounded(y.a), upper)));
+    _mm256_storeu_si256((__m256i *)(p + 8),
+                        _mm256_or_si256(low_b, _mm256_and_si256(v8_rounded(y.b), upper)));
 }
 #else
 static inline v16 v16_keep(v16 a, int64_t n, float other) {

@@ -1,4 +1,4 @@
-/* vec.h - 16 floats at a time: AVX-512 where the processor has it, plain loops otherwise.
+/* vec.h - 16 floats at a time: AVX-512 or AVX2 where the processor has it, plain loops otherwise.
  * The order of a sum is part of an operation's meaning here:
  * v16_sum adds halves, so a row's bits never depend on threads or on other rows. */
 #ifndef PX_CPU_VEC_H
@@ -104,6 +104,8 @@ static inline float v16_sum(v16 a) {
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 
+#elif defined(__AVX2__) && defined(__FMA__)
+#include "vec_avx2.h"
 #else
 
 typedef struct {

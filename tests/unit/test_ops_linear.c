@@ -32,13 +32,12 @@ static const struct {
 /* x and w of spread 1 and 1/sqrt(in): results of about 1. f32: the error of a sum of `in` terms;
  * bf16 inputs are exact in the reference, so only the output's rounding (and that of y + …)
  * remains. */
-static void linear_matches_reference(void **state) {
-    (void)state;
+static void check_linear(int pack) {
     for (size_t i = 0; i < PX_COUNT(shapes); i++)
         for (int type = PX_F32; type <= PX_BF16; type++)
             for (int out = PX_F32; out <= PX_BF16; out++)
                 for (int add = 0; add < 2; add++) {
-                    const linear_setting setting = {(px_type)type, PX_PACK_FORWARD, add};
+                    const linear_setting setting = {(px_type)type, pack, add};
                     const double tol = out == PX_F32 ? 4e-6 : 8e-3;
                     ops_case c = {.T = shapes[i].T, .row_alone = true, .more = &setting};
                     ops_add(&c, shapes[i].T, shapes[i].out, 3, (px_type)out, OPS_ROW, 1);
@@ -48,6 +47,14 @@ static void linear_matches_reference(void **state) {
                             OPS_IN, 1 / sqrt((double)shapes[i].in));
                     ops_check("linear", &c, run_linear, tol);
                 }
+}
+static void linear_matches_reference(void **state) {
+    (void)state;
+    check_linear(PX_PACK_FORWARD);
+}
+static void linear_over_panels_matches_reference(void **state) {
+    (void)state;
+    check_linear(PX_PACK_PANELS);
 }
 static void linear_backward_input_matches_reference(void **state) {
     (void)state;
@@ -199,6 +206,7 @@ static void rows_know_nothing_of_each_other(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_matches_reference),
+        cmocka_unit_test(linear_over_panels_matches_reference),
         cmocka_unit_test(linear_backward_input_matches_reference),
         cmocka_unit_test(head_weights_go_backward_in_chunks),
         cmocka_unit_test(linear_backward_weight_matches_reference),
