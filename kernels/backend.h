@@ -42,6 +42,12 @@ typedef void px_swiglu_backward_fn(px_stream *s, px_mat dgate, px_mat dup, px_ma
 typedef void px_attention_fn(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
                              const px_attn *attn);
 typedef void px_attention_backward_fn(px_stream *s, const px_attn_back *io, const px_attn *attn);
+typedef px_err *px_cache_new_fn(px_stream *s, px_cache_shape shape, px_cache **out);
+typedef void px_cache_free_fn(px_cache *cache);
+typedef void px_cache_put_fn(px_stream *s, const px_cached *at, px_mat k, px_mat v);
+typedef void px_attention_cached_fn(px_stream *s, px_mat out, px_mat q, const px_cached *at,
+                                    const px_attn *attn);
+typedef void px_cache_copy_fn(px_stream *s, px_cache *cache, int32_t to, int32_t from);
 typedef void px_head_fn(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h,
                         const px_weight *w, px_targets targets);
 typedef void px_head_backward_fn(px_stream *s, px_mat dh, const float *g, px_mat ew,
@@ -77,6 +83,11 @@ typedef struct {
     px_swiglu_backward_fn *swiglu_backward;
     px_attention_fn *attention;
     px_attention_backward_fn *attention_backward;
+    px_cache_new_fn *cache_new;
+    px_cache_free_fn *cache_free;
+    px_cache_put_fn *cache_put;
+    px_attention_cached_fn *attention_cached;
+    px_cache_copy_fn *cache_copy;
     px_head_fn *head;
     px_head_backward_fn *head_backward;
     px_head_backward_weight_fn *head_backward_weight;
@@ -108,6 +119,12 @@ struct px_weight {
     px_type type; /* compute type */
     int pack;
     int64_t bytes;
+};
+
+/* Every backend's cache starts with this. */
+struct px_cache {
+    const px_backend *backend;
+    px_cache_shape shape;
 };
 
 /* Round to nearest even; NaN stays NaN. */

@@ -236,6 +236,60 @@ static bool are_targets(px_targets t, int64_t n_rows, const px_weight *w) {
     }
     return true;
 }
+
+/* --- attention over cached sequences --- */
+
+px_err *px_cache_new(px_stream *s, px_cache_shape shape, px_cache **out) {
+    assert(shape.n_layers >= 1 && shape.n_kv_heads >= 1 && shape.head_dim >= 1);
+    if (shape.n_pages < 1 || shape.n_pages > INT32_MAX)
+        PX_FAIL(PX_BAD_INPUT, "a key-value cache of %lld pages", (long long)shape.n_pages);
+    return s->backend->cache_new(s, shape, out);
+}
+void px_cache_free(px_cache *cache) {
+    if (cache) cache->backend->cache_free(cache);
+}
+int64_t px_cache_page_bytes(px_cache_shape shape) {
+    return 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim * PX_PAGE *
+           (int64_t)px_type_size(shape.type);
+}
+
+/* Rows without gaps, places that the cache has. */
+static bool are_stretches(const px_cached *at, int64_t rows) {
+    int32_t row = 0;
+    if (at->layer < 0 || at->layer >= at->cache->shape.n_layers) return false;
+    for (int32_t i = 0; i < at->n; i++) {
+        const px_stretch *t = &at->stretches[i];
+        if (t->begin != row || t->end < t->begin || t->position < 0) return false;
+        const int64_t end = (int64_t)t->position + (t->end - t->begin);
+        for (int64_t page = 0; page * PX_PAGE < end; page++)
+            if (t->pages[page] < 0 || t->pages[page] >= at->cache->shape.n_pages) return false;
+        row = t->end;
+    }
+    return row == rows;
+}
+
+void px_op_cache_put(px_stream *s, const px_cached *at, px_mat k, px_mat v) {
+    const px_cache_shape *shape = &at->cache->shape;
+    const int64_t width = shape->n_kv_heads * shape->head_dim;
+    CHECK(has_shape(k, k.rows, width) && has_shape(v, k.rows, width));
+    CHECK(k.type == shape->type && v.type == shape->type && are_stretches(at, k.rows));
+    s->backend->cache_put(s, at, k, v);
+}
+void px_op_attention_cached(px_stream *s, px_mat out, px_mat q, const px_cached *at,
+                            const px_attn *attn) {
+    const px_cache_shape *shape = &at->cache->shape;
+    CHECK(attn->n_kv_heads == shape->n_kv_heads && attn->head_dim == shape->head_dim);
+    CHECK(attn->n_heads % attn->n_kv_heads == 0 && are_stretches(at, q.rows));
+    CHECK(has_shape(q, q.rows, (int64_t)attn->n_heads * attn->head_dim) && same_shape(out, q));
+    CHECK(q.type == shape->type && out.type == shape->type);
+    s->backend->attention_cached(s, out, q, at, attn);
+}
+void px_op_cache_copy(px_stream *s, px_cache *cache, int32_t to, int32_t from) {
+    const int64_t n = cache->shape.n_pages;
+    CHECK(to >= 0 && to < n && from >= 0 && from < n);
+    s->backend->cache_copy(s, cache, to, from);
+}
+
 void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
                 px_targets targets) {
     CHECK(has_shape(h, h.rows, w->in) && h.type == w->type && are_targets(targets, h.rows, w));

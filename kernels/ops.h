@@ -147,6 +147,43 @@ typedef struct {
 } px_attn_back;
 void px_op_attention_backward(px_stream *s, const px_attn_back *io, const px_attn *attn);
 
+/* --- attention over cached sequences --- */
+/* Keys and values of sequences, in pages of PX_PAGE positions for all layers and kv heads. Which
+ * page holds what is the caller's business; several sequences may share a page. */
+enum { PX_PAGE = 64 };
+typedef struct px_cache px_cache;
+typedef struct {
+    px_type type;
+    int64_t n_layers, n_kv_heads, head_dim, n_pages;
+} px_cache_shape;
+/* Pages full of zeros. */
+PX_CHECKED px_err *px_cache_new(px_stream *s, px_cache_shape shape, px_cache **out);
+void px_cache_free(px_cache *cache);
+/* Bytes of one page. */
+int64_t px_cache_page_bytes(px_cache_shape shape);
+/* Rows [begin, end) are the positions from `position` on of one sequence, whose position p lies in
+ * page pages[p / PX_PAGE]. */
+typedef struct {
+    int32_t begin, end, position;
+    const int32_t *pages;
+} px_stretch;
+/* Stretches in row order without gaps, of different sequences each. */
+typedef struct {
+    px_cache *cache;
+    int64_t layer;
+    const px_stretch *stretches;
+    int32_t n;
+} px_cached;
+/* Keeps the rows of k, v [T, Hkv·hd]. No page that is written may be another stretch's. */
+void px_op_cache_put(px_stream *s, const px_cached *at, px_mat k, px_mat v);
+/* out, q [T, H·hd]: each row attends to all positions of its sequence up to its own, which is there
+ * already. The same bits as px_op_attention over the whole sequence. Of attn only n_heads,
+ * n_kv_heads, head_dim and scale are read. */
+void px_op_attention_cached(px_stream *s, px_mat out, px_mat q, const px_cached *at,
+                            const px_attn *attn);
+/* Page `to` becomes a copy of page `from`. */
+void px_op_cache_copy(px_stream *s, px_cache *cache, int32_t to, int32_t from);
+
 /* --- loss head: log-probabilities without full logits --- */
 /* Targets: m-th is token id[m] predicted by row[m]; row ascending. */
 typedef struct {
