@@ -116,15 +116,8 @@ px_attn px_attn_of(const px_model *model, const px_slot *slot) {
 
 /* --- the pass --- */
 
-typedef struct {
-    px_model *model;
-    px_pass *pass;
-    const px_slot *slot;
-    px_forward how;
-} run;
-
 /* y += adapters of the group at its input x; y holds the group's outputs side by side. */
-static void adapters(const run *r, int64_t layer, int group, px_mat y, px_mat x) {
+static void adapters(const px_run_pass *r, int64_t layer, int group, px_mat y, px_mat x) {
     const px_model *model = r->model;
     const px_lora_group *g = px_group_in_use(model, r->how, group);
     if (!g) return;
@@ -140,7 +133,7 @@ static void adapters(const run *r, int64_t layer, int group, px_mat y, px_mat x)
     }
 }
 
-static void attention_block(const run *r, int64_t layer, px_mat x, px_mat delta) {
+static void attention_block(const px_run_pass *r, int64_t layer, px_mat x, px_mat delta) {
     px_model *model = r->model;
     const px_pass *pass = r->pass;
     const px_layer *l = &model->layers[layer];
@@ -157,14 +150,20 @@ static void attention_block(const run *r, int64_t layer, px_mat x, px_mat delta)
     adapters(r, layer, PX_GROUP_QKV, qkv, h);
     px_op_rope(model->s, px_mat_cols(qkv, 0, q + kv), r->slot->positions, model->rope,
                shape->head_dim, 1);
-    px_op_attention(model->s, att, px_pass_floats(pass, pass->lse, layer, shape->n_heads),
-                    px_mat_cols(qkv, 0, q), px_mat_cols(qkv, q, kv), px_mat_cols(qkv, q + kv, kv),
-                    &attn);
+    if (r->cached) {
+        r->cached->layer = layer;
+        px_op_cache_put(model->s, r->cached, px_mat_cols(qkv, q, kv), px_mat_cols(qkv, q + kv, kv));
+        px_op_attention_cached(model->s, att, px_mat_cols(qkv, 0, q), r->cached, &attn);
+    } else {
+        px_op_attention(model->s, att, px_pass_floats(pass, pass->lse, layer, shape->n_heads),
+                        px_mat_cols(qkv, 0, q), px_mat_cols(qkv, q, kv),
+                        px_mat_cols(qkv, q + kv, kv), &attn);
+    }
     px_op_linear(model->s, delta, att, l->o, false);
     adapters(r, layer, PX_GROUP_O, delta, att);
 }
 
-static void mlp_block(const run *r, int64_t layer, px_mat x, px_mat delta) {
+static void mlp_block(const px_run_pass *r, int64_t layer, px_mat x, px_mat delta) {
     px_model *model = r->model;
     const px_pass *pass = r->pass;
     const px_layer *l = &model->layers[layer];
@@ -183,8 +182,7 @@ static void mlp_block(const run *r, int64_t layer, px_mat x, px_mat delta) {
     adapters(r, layer, PX_GROUP_DOWN, delta, s);
 }
 
-/* The last norm and the head, for the wanted rows alone. */
-static void head(const run *r, px_mat delta, double *logp) {
+px_mat px_last_norm(const px_run_pass *r, px_mat delta) {
     px_model *model = r->model;
     const px_pass *pass = r->pass;
     const px_slot *slot = r->slot;
@@ -193,28 +191,37 @@ static void head(const run *r, px_mat delta, double *logp) {
     px_mat mid_rows = px_mat_of(pass->mid_rows, model->type, n, d);
     px_mat delta_rows = px_mat_of(pass->delta_rows, model->type, n, d);
     px_mat h_rows = px_mat_of(pass->h_rows, model->type, n, d);
-    px_mat ew = px_mat_of(pass->ew, PX_F32, n, d); /* data NULL without backward */
     px_op_gather(model->s, mid_rows, mid, slot->rows);
     px_op_gather(model->s, delta_rows, delta, slot->rows);
     px_op_rms_norm(model->s, h_rows, mid_rows, pass->rms_rows, mid_rows, delta_rows, model->norm,
                    (float)model->shape.rms_eps);
-    px_op_head(model->s, logp, pass->lse_rows, pass->ew ? ew : (px_mat){0}, h_rows, model->head,
-               slot->targets);
+    return h_rows;
+}
+
+void px_layers_run(const px_run_pass *r, px_mat delta) {
+    px_model *model = r->model;
+    const px_shape *shape = &model->shape;
+    for (int64_t layer = 0; layer < shape->n_layers; layer++) {
+        px_mat x = px_pass_mat(model, r->pass, r->pass->x, layer, r->slot->n, shape->d);
+        if (layer == 0) px_op_embed(model->s, x, r->slot->ids, model->table, r->slot->soft);
+        attention_block(r, layer, x, delta);
+        mlp_block(r, layer, x, delta);
+    }
 }
 
 px_err *px_model_forward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                          double *logp) {
-    const run r = {model, pass, slot, how};
-    const px_shape *shape = &model->shape;
+    const px_run_pass r = {model, pass, slot, how, NULL};
+    const int64_t d = model->shape.d;
     PX_PASS(slot_check(model, pass, slot, how));
+    if (model->generate) PX_FAIL(PX_RUN_FAILED, "the model is packed for generation");
     if (slot->n == 0) return NULL;
-    px_mat delta = px_pass_mat(model, pass, pass->delta, 0, slot->n, shape->d);
-    for (int64_t layer = 0; layer < shape->n_layers; layer++) {
-        px_mat x = px_pass_mat(model, pass, pass->x, layer, slot->n, shape->d);
-        if (layer == 0) px_op_embed(model->s, x, slot->ids, model->table, slot->soft);
-        attention_block(&r, layer, x, delta);
-        mlp_block(&r, layer, x, delta);
+    px_mat delta = px_pass_mat(model, pass, pass->delta, 0, slot->n, d);
+    px_layers_run(&r, delta);
+    if (slot->n_rows > 0) {
+        px_mat ew = px_mat_of(pass->ew, PX_F32, slot->n_rows, d); /* data NULL without backward */
+        px_op_head(model->s, logp, pass->lse_rows, pass->ew ? ew : (px_mat){0},
+                   px_last_norm(&r, delta), model->head, slot->targets);
     }
-    if (slot->n_rows > 0) head(&r, delta, logp);
     return px_stream_ok(model->s);
 }

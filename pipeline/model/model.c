@@ -27,7 +27,8 @@ static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight
         px_source_forget(p->source, t.name);
         rows += t.dims[0];
     }
-    const int pack = PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
+    const int pack = model->generate ? PX_PACK_PANELS
+                                     : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
     return px_weight_new(model->s, px_mat_of(p->buffer, model->type, rows, in), model->type, pack,
                          out);
 }
@@ -74,7 +75,8 @@ static px_err *ends_read(packer *p) {
                    px_source_rows(p->source, "lm_head.weight", 0, shape->vocab, model->type, rows));
         px_source_forget(p->source, "lm_head.weight");
     }
-    err = px_weight_new(model->s, head, model->type, PX_PACK_ROWS, &model->head);
+    err = px_weight_new(model->s, head, model->type,
+                        model->generate ? PX_PACK_PANELS : PX_PACK_ROWS, &model->head);
 done:
     free(rows);
     return err;
@@ -132,6 +134,7 @@ px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, i
     model->shape = source->shape;
     model->type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
     model->train = (use & PX_MODEL_TRAIN) != 0;
+    model->generate = (use & PX_MODEL_GENERATE) != 0;
     px_err *err = px_arena_new(1 << 16, &model->arena);
     if (!err) err = model_fill(model, source, config);
     if (err) {

@@ -84,10 +84,8 @@ double px_user_spread(const px_params *params);
 
 /* --- model --- */
 typedef struct px_model px_model;
-typedef enum {
-    PX_MODEL_TRAIN = 1,
-    PX_MODEL_LORA = 2
-} px_model_use; /* TRAIN packs for backward too */
+/* TRAIN packs for backward too; GENERATE for few rows at a time and for logits (px_step). */
+typedef enum { PX_MODEL_TRAIN = 1, PX_MODEL_LORA = 2, PX_MODEL_GENERATE = 4 } px_model_use;
 /* Reads and packs the weights. The source may be closed afterwards. */
 PX_CHECKED px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, int use,
                                 px_model **out);
@@ -133,6 +131,27 @@ PX_CHECKED px_err *px_model_forward(px_model *model, px_pass *pass, const px_slo
  * forward on the same pass, slot and `how`, the pass made with `backward`. */
 PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot,
                                      px_forward how, const float *g, float *grads, float *dsoft);
+
+/* --- step by step: rows of sequences whose earlier positions are in a cache --- */
+/* A cache that fits the model, of n_pages pages. */
+PX_CHECKED px_err *px_model_cache(px_model *model, int64_t n_pages, px_cache **out);
+px_cache_shape px_model_cache_shape(const px_model *model, int64_t n_pages);
+typedef struct {
+    px_cache *cache;
+    const px_stretch *stretches; /* see ops.h: they cover the rows in order */
+    int32_t n_stretches;
+    int32_t n;          /* rows */
+    const int32_t *ids; /* [n] token, or -1 - j for row j of soft */
+    const float *soft;  /* [n_soft, d] */
+    int32_t n_soft;
+    const int32_t *rows; /* [n_rows] rows whose logits are wanted, ascending */
+    int32_t n_rows;
+} px_step;
+/* logits [n_rows, vocab]; the rows' keys and values are in the cache afterwards. params NULL: the
+ * base, adapters off. A row's bits depend on its sequence alone. The model is made with
+ * PX_MODEL_GENERATE; pass has room for n rows and n_rows wanted rows. */
+PX_CHECKED px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step,
+                                 const px_params *params, float *logits);
 
 /* --- export --- */
 /* PEFT adapter folder: adapter_config.json, adapter_model.safetensors; base named by base_path. */

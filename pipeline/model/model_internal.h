@@ -96,7 +96,7 @@ struct px_model {
     px_stream *s;
     px_shape shape;
     px_type type; /* of weights and activations */
-    bool train, full;
+    bool train, generate, full;
     double dropout;
     int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
     px_layer *layers;
@@ -130,6 +130,7 @@ struct px_pass {
     float *du;            /* [n, largest R] */
     char *mid_rows, *delta_rows, *h_rows; /* [n_rows, d]: wanted rows at the end */
     float *rms_rows, *lse_rows, *ew;      /* [n_rows], [n_rows], [n_rows, d] */
+    int32_t *positions;                   /* [n]: of a step's rows */
     px_arena *arena;
 };
 /* A matrix of `rows` rows and `cols` columns in `base`; layer l where one a layer is kept. */
@@ -139,7 +140,18 @@ float *px_pass_floats(const px_pass *pass, float *base, int64_t layer, int64_t c
 /* Columns [first, first + cols) of m. */
 px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols);
 
-/* --- forward.c: shared with the backward pass --- */
+/* --- forward.c: shared with the backward pass and with steps --- */
+typedef struct {
+    px_model *model;
+    px_pass *pass;
+    const px_slot *slot;
+    px_forward how;
+    px_cached *cached; /* a step: attention goes over the cache; NULL: over the slot's segments */
+} px_run_pass;
+/* All layers; `delta` [n, d] is the last block's output, not yet added to the stream. */
+void px_layers_run(const px_run_pass *r, px_mat delta);
+/* The last norm of the slot's wanted rows: what the head takes. */
+px_mat px_last_norm(const px_run_pass *r, px_mat delta);
 px_dropout px_drop_of(const px_model *model, const px_slot *slot, px_forward how, int64_t layer,
                       int group);
 /* The adapters of a layer's group in use, or NULL. */

@@ -56,6 +56,7 @@ static void take_working(px_pass *pass, const px_model *model) {
     pass->h_rows = px_arena_take_raw(a, rows * d, size);
     pass->rms_rows = px_take_raw(a, float, rows);
     pass->lse_rows = px_take_raw(a, float, rows);
+    pass->positions = px_take_raw(a, int32_t, n);
     if (!pass->backward) return;
     pass->dx = px_arena_take_raw(a, n * d, size);
     pass->ds = px_arena_take_raw(a, n * (size_t)PX_MAX(shape->ffn, model->width_q), size);
