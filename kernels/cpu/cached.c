@@ -16,6 +16,7 @@ typedef struct {
     int64_t k_units, v_units; /* of a head's two panels */
     int64_t page_units;
     uint32_t *pages;
+    size_t bytes;
 } cpu_cache;
 
 px_err *cpu_cache_new(px_stream *s, px_cache_shape shape, px_cache **out) {
@@ -27,22 +28,23 @@ px_err *cpu_cache_new(px_stream *s, px_cache_shape shape, px_cache **out) {
     c->k_units = c->steps * TILE_PANEL;
     c->v_units = tile_steps(shape.type, TILE_PANEL) * c->wide;
     c->page_units = shape.n_layers * shape.n_kv_heads * (c->k_units + c->v_units);
-    const size_t big = (size_t)2 << 20;
-    const size_t bytes = (size_t)(shape.n_pages * c->page_units) * sizeof *c->pages;
-    c->pages = aligned_alloc(big, (bytes + big) / big * big);
-    if (!c->pages) {
+    c->bytes = (size_t)(shape.n_pages * c->page_units) * sizeof *c->pages;
+    /* Zeros that take memory only once they are written. */
+    c->pages = mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c->pages == MAP_FAILED) {
+        const size_t bytes = c->bytes;
         free(c);
         PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of key-value cache", bytes);
     }
-    (void)madvise(c->pages, bytes, MADV_HUGEPAGE);
-    memset(c->pages, 0, bytes);
+    (void)madvise(c->pages, c->bytes, MADV_HUGEPAGE);
     *out = &c->base;
     return NULL;
 }
 
 void cpu_cache_free(px_cache *cache) {
-    free(((cpu_cache *)cache)->pages);
-    free(cache);
+    cpu_cache *c = (cpu_cache *)cache;
+    munmap(c->pages, c->bytes);
+    free(c);
 }
 
 /* The keys' panel of a page; the values' stands k_units behind it. */

@@ -80,6 +80,18 @@ px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
     return err;
 }
 
+px_err *px_cli_run_config(const px_cli_config *cli, const char *run_dir, px_config *out) {
+    if (!run_dir) return px_cli_config_load(cli, out);
+    if (!px_path_is_dir(run_dir)) PX_FAIL(PX_BAD_INPUT, "%s: no such run folder", run_dir);
+    char *path = px_path_join(run_dir, "config.json");
+    if (!path) PX_NO_MEMORY();
+    px_cli_config with_run = *cli;
+    with_run.base = path;
+    px_err *err = px_cli_config_load(&with_run, out);
+    free(path);
+    return err;
+}
+
 void px_cli_config_show(const px_ranks *ranks, const px_config *config) {
     px_str text = {0};
     px_config_print(config, &text);

@@ -11,7 +11,7 @@
 /* argv[0] is the command's name. Rank 0 alone prints results; errors are returned. */
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
 px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
-    cmd_model, cmd_report;
+    cmd_model, cmd_report, cmd_generate;
 
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */
@@ -37,6 +37,8 @@ extern const struct argp px_cli_config_argp;
  * px_config_fini.
  */
 PX_CHECKED px_err *px_cli_config_load(const px_cli_config *cli, px_config *out);
+/* The same over the run's own configuration; run_dir NULL: over the defaults. */
+PX_CHECKED px_err *px_cli_run_config(const px_cli_config *cli, const char *run_dir, px_config *out);
 /* --print-config: rank 0 prints it to stdout. */
 void px_cli_config_show(const px_ranks *ranks, const px_config *config);
 /* threads, or the machine's cores shared out among its ranks where it is 0; at least 1. Also sets

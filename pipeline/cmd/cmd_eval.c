@@ -85,20 +85,6 @@ static px_err *split_bits(const char *name, uint32_t *out) {
     PX_FAIL(PX_BAD_INPUT, "--split %s: train, seen, unseen or all is wanted", name);
 }
 
-/* A run's own configuration, with what the command line gives over it. */
-static px_err *load_config(const eval_options *o, px_config *out) {
-    if (!o->job.run_dir) return px_cli_config_load(&o->config, out);
-    if (!px_path_is_dir(o->job.run_dir))
-        PX_FAIL(PX_BAD_INPUT, "%s: no such run folder", o->job.run_dir);
-    char *path = px_path_join(o->job.run_dir, "config.json");
-    if (!path) PX_NO_MEMORY();
-    px_cli_config with_run = o->config;
-    with_run.base = path;
-    px_err *err = px_cli_config_load(&with_run, out);
-    free(path);
-    return err;
-}
-
 px_err *cmd_eval(px_ranks *ranks, int argc, char **argv) {
     eval_options o = {.job = {.step = -1}, .split = "all"};
     px_config config;
@@ -107,7 +93,7 @@ px_err *cmd_eval(px_ranks *ranks, int argc, char **argv) {
     PX_PASS(px_cli_need("corpus", o.job.corpus_path));
     PX_PASS(px_cli_need("out", o.job.out_path));
     PX_PASS(split_bits(o.split, &o.job.splits));
-    PX_PASS(load_config(&o, &config));
+    PX_PASS(px_cli_run_config(&o.config, o.job.run_dir, &config));
     ranks->timeout_s = config.comm_timeout_s;
     o.job.threads = px_cli_threads(ranks, &config);
     px_err *err = px_eval_all(ranks, &config, &o.job);

@@ -70,6 +70,19 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("checkpoint.every", i64, checkpoint_every, 50, 0, INT64_MAX, N, "steps between checkpoints; 0: only the last") \
     KEY("checkpoint.keep", i64, checkpoint_keep, 2, 1, 1000000, N, "newest checkpoints kept") \
     KEY("checkpoint.initial", bool, checkpoint_initial, false, 0, 0, N, "also one before the first step") \
+    KEY("generate.max_new_tokens", i64, generate_max_new_tokens, 512, 1, 10000000, N, "an answer ends here at the latest") \
+    KEY("generate.min_new_tokens", i64, generate_min_new_tokens, 0, 0, 10000000, N, "no answer ends before") \
+    KEY("generate.temperature", f64, generate_temperature, 0.6, 0, 100, N, "0: greedy") \
+    KEY("generate.top_k", i64, generate_top_k, 0, 0, 10000000, N, "only the k likeliest tokens; 0: off") \
+    KEY("generate.top_p", f64, generate_top_p, 0.9, 1e-6, 1, N, "only the likeliest tokens that together reach this probability; 1: off") \
+    KEY("generate.min_p", f64, generate_min_p, 0, 0, 1, N, "only tokens at least this share as likely as the likeliest; 0: off") \
+    KEY("generate.repetition_penalty", f64, generate_repetition_penalty, 1, 1e-3, 100, N, "divides positive and multiplies negative logits of ids that stand in prompt or answer; 1: off") \
+    KEY("generate.no_repeat_ngram", i64, generate_no_repeat_ngram, 0, 0, 1000, N, "no n-gram twice in prompt and answer; 0: off") \
+    KEY("generate.ignore_eos", bool, generate_ignore_eos, false, 0, 0, N, "answers go on behind the end of a turn, up to their longest") \
+    KEY("generate.n", i64, generate_n, 1, 1, 100000, N, "answers a prompt") \
+    KEY("generate.logprobs", i64, generate_logprobs, 0, 0, 100, N, "so many best alternatives with each token") \
+    KEY("generate.batch", i64, generate_batch, 32, 1, 4096, N, "answers under way at once, per rank") \
+    KEY("generate.cache_tokens", i64, generate_cache_tokens, 0, 0, 1000000000, N, "positions in the key-value cache of a rank; 0: 2048 an answer under way") \
     KEY("comm.reduce", choice, comm_reduce, PX_REDUCE_EXACT, 0, "exact fast", R, "exact: the same bits on any number of ranks; fast: f32 all-reduce") \
     KEY("comm.timeout_s", f64, comm_timeout_s, 600, 0, 1e9, N, "a rank that makes no progress for so long ends the run; 0: never") \
     KEY("reference.cache", text, reference_cache, "", 0, 0, N, "folder for reference log-probabilities; empty: beside the corpus") \

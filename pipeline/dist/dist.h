@@ -52,6 +52,18 @@ PX_CHECKED px_err *px_gather_bytes_all(const px_ranks *ranks, const void *mine, 
  */
 PX_CHECKED px_err *px_assign_longest_first(const int64_t *costs, int n, int size, int *owner);
 
+/* --- a counter that ranks take from, each when it has time --- */
+typedef struct px_counter px_counter;
+/* Collective. Starts at 0. */
+PX_CHECKED px_err *px_counter_open_all(const px_ranks *ranks, px_counter **out);
+/* Collective. */
+void px_counter_close_all(px_counter *counter);
+/* Adds n and gives what was there before: the first of n items that are this rank's now. MPI
+ * one-sided: nobody waits for rank 0, on one machine; over several it answers in px_counter_tend. */
+int64_t px_counter_take(px_counter *counter, int64_t n);
+/* Lets MPI serve others; rank 0 calls it now and then while it computes. */
+void px_counter_tend(px_counter *counter);
+
 /* --- exact sums of gradients (docs/ARCHITECTURE.md, "The same bits") ---
  * A value is added as a whole number of 2^-72: high limb in units of 2^-24, low limb in units of
  * 2^-72, both int64. Integer sums are associative: any order, any ranks, the same bits. Values

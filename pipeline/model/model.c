@@ -27,8 +27,8 @@ static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight
         px_source_forget(p->source, t.name);
         rows += t.dims[0];
     }
-    const int pack = model->generate ? PX_PACK_PANELS
-                                     : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
+    const int pack =
+        model->generate ? PX_PACK_PANELS : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
     return px_weight_new(model->s, px_mat_of(p->buffer, model->type, rows, in), model->type, pack,
                          out);
 }

@@ -175,6 +175,10 @@ void px_template_close(px_template *t) {
     free(t);
 }
 
+int32_t px_template_end(const px_template *t) {
+    const char *end = t->family->end ? t->family->end : t->tok->eos_text;
+    return px_map_find(&t->tok->by_added, end, strlen(end), -1);
+}
 const char *px_template_name(const px_template *t) { return t->family->name; }
 const char *px_template_sha256(const px_template *t) { return t->digest.hex; }
 

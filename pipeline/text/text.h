@@ -57,6 +57,8 @@ typedef struct px_template px_template;
 PX_CHECKED px_err *px_template_open(const px_tokenizer *tok, const char *name, px_template **out);
 void px_template_close(px_template *tmpl);
 const char *px_template_name(const px_template *tmpl);
+/* The token that ends a turn. */
+int32_t px_template_end(const px_template *tmpl);
 /* Hash of name and options (default system text …). */
 const char *px_template_sha256(const px_template *tmpl);
 

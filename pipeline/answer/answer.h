@@ -1,0 +1,28 @@
+/* answer.h - many prompts answered by one or several arms, shared out among ranks one by one. Each
+ * finished answer goes to the rank's own file in OUT.parts at once, so that an interrupted run goes
+ * on where it stood; at the end the answers stand in OUT in the order of the prompts. */
+#ifndef PX_ANSWER_H
+#define PX_ANSWER_H
+
+#include "engine.h"
+
+/* Whose soft tokens stand before the prompt. */
+typedef enum { PX_ARM_OWN, PX_ARM_GENERIC, PX_ARM_NONE } px_arm_user;
+
+typedef struct {
+    const char *prompts_path, *out_path;
+    const char *model_path, *run_dir; /* as in px_engine_setup */
+    int64_t step;
+    px_arm_user user;
+    const char *const *stops; /* texts that end an answer; they are not part of it */
+    int n_stops;
+    bool resume, overwrite;
+    int threads;
+} px_answer_job;
+/* Collective. Answers, writes out_path and out_path.meta.json, prints a summary on rank 0.
+ * `config`: for a run its own with the given keys over it. PX_STOPPED: by a signal, with what is
+ * finished kept for `resume`. */
+PX_CHECKED px_err *px_answer_all(const px_ranks *ranks, const px_config *config,
+                                 const px_answer_job *job);
+
+#endif

@@ -1,0 +1,160 @@
+/* choose.c - from logits to a token, in the order of transformers' logits processors and warpers.
+ * Everything here is one thread over one row. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+/* Exponents below are left out of sums: e^-30 times any vocabulary is below f32's rounding. */
+static const float NEGLIGIBLE = -30.0f;
+
+static void penalise(float *logits, int64_t vocab, const px_choice *c, float penalty) {
+    for (int32_t i = 0; i < c->n_distinct; i++) {
+        const int32_t id = c->distinct[i];
+        if (id >= 0 && id < vocab)
+            logits[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+    }
+}
+
+/* Bans each token that would repeat an n-gram of the prompt or the answer. */
+static void ban_ngrams(float *logits, int64_t vocab, const px_choice *c, int64_t n) {
+    if (c->n < n) return;
+    const int32_t *last = c->ids + c->n - (n - 1);
+    for (int64_t i = 0; i + n <= c->n; i++)
+        if (memcmp(c->ids + i, last, (size_t)(n - 1) * sizeof *last) == 0) {
+            const int32_t id = c->ids[i + n - 1];
+            if (id >= 0 && id < vocab) logits[id] = -INFINITY;
+        }
+}
+
+/* The first of the largest. */
+static int32_t largest(const float *logits, int64_t vocab) {
+    enum { LANES = 16 };
+    float top[LANES], most = -INFINITY;
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++) top[j] = -INFINITY;
+    for (; i + LANES <= vocab; i += LANES)
+        for (int j = 0; j < LANES; j++) top[j] = logits[i + j] > top[j] ? logits[i + j] : top[j];
+    for (int j = 0; j < LANES; j++) most = top[j] > most ? top[j] : most;
+    for (; i < vocab; i++) most = logits[i] > most ? logits[i] : most;
+    for (i = 0; i < vocab; i++)
+        if (logits[i] == most) return (int32_t)i;
+    return 0;
+}
+
+static int descending(const void *a, const void *b) {
+    const px_candidate *x = a, *y = b;
+    if (x->x != y->x) return x->x < y->x ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Candidates with x >= least, sorted; x = (logit - largest) / temperature. */
+static int64_t collect(const float *logits, int64_t vocab, float most, float temperature,
+                       float least, px_candidate *out) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < vocab; i++) {
+        const float x = (logits[i] - most) / temperature;
+        if (x >= least) out[n++] = (px_candidate){(int32_t)i, x};
+    }
+    qsort(out, (size_t)n, sizeof *out, descending);
+    return n;
+}
+
+static double sum_all(const float *logits, int64_t vocab, float most, float temperature) {
+    double sum = 0;
+    for (int64_t i = 0; i < vocab; i++) {
+        const float x = (logits[i] - most) / temperature;
+        if (x >= NEGLIGIBLE) sum += (double)expf(x);
+    }
+    return sum;
+}
+
+/* How many of the sorted candidates stay: as few as reach top_p of the sum `all`; -1: they do not
+ * reach it. */
+static int64_t nucleus(const px_candidate *c, int64_t n, double top_p, double all) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)expf(c[i].x);
+        if (sum >= top_p * all) return i + 1;
+    }
+    return -1;
+}
+
+static double sum_first(const px_candidate *c, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)expf(c[i].x);
+    return sum;
+}
+
+/* The sorted candidates that top-k, top-p and min-p leave, one at least. */
+static int64_t shortlist(const float *logits, int64_t vocab, const px_decoding *how, float most,
+                         px_candidate *out) {
+    static const float NEAR = -12.0f; /* a first look: rarely more than some hundred tokens */
+    const float temperature = (float)how->temperature;
+    const bool whole = how->top_k == 0 && how->top_p >= 1 && how->min_p <= 0;
+    int64_t n = collect(logits, vocab, most, temperature, whole ? NEGLIGIBLE : NEAR, out);
+    if (whole) return n;
+    if (how->top_k > n || (how->top_k == 0 && how->top_p >= 1))
+        n = collect(logits, vocab, most, temperature, NEGLIGIBLE, out);
+    double all = 0;
+    if (how->top_k > 0) {
+        int64_t kept = PX_MIN(n, how->top_k);
+        while (kept < n && out[kept].x == out[kept - 1].x) kept++; /* ties of the last stay */
+        n = kept;
+        all = sum_first(out, n);
+    } else if (how->top_p < 1) {
+        all = sum_all(logits, vocab, most, temperature);
+    }
+    if (how->top_p < 1) {
+        int64_t kept = nucleus(out, n, how->top_p, all);
+        if (kept < 0 && how->top_k == 0) {
+            n = collect(logits, vocab, most, temperature, NEGLIGIBLE, out);
+            kept = nucleus(out, n, how->top_p, all);
+        }
+        if (kept > 0) n = kept;
+    }
+    if (how->min_p > 0) {
+        const float least = logf((float)how->min_p); /* p / largest p = e^x */
+        while (n > 1 && out[n - 1].x < least) n--;
+    }
+    return n;
+}
+
+static int32_t draw(const px_candidate *c, int64_t n, const px_choice *choice) {
+    const px_rng rng = {choice->how->seed, PX_RNG_GENERATE};
+    const double u = px_rng_uniform(rng, choice->key, (uint64_t)choice->n_new);
+    const double all = sum_first(c, n);
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)expf(c[i].x);
+        if (u * all < sum) return c[i].id;
+    }
+    return c[n - 1].id;
+}
+
+int32_t px_choose(float *logits, int64_t vocab, const px_choice *choice, px_candidate *room) {
+    const px_decoding *how = choice->how;
+    if (how->repetition_penalty != 1)
+        penalise(logits, vocab, choice, (float)how->repetition_penalty);
+    if (how->no_repeat_ngram > 0) ban_ngrams(logits, vocab, choice, how->no_repeat_ngram);
+    for (int i = 0; i < choice->n_ends && choice->n_new < how->min_new_tokens; i++)
+        if (choice->ends[i] >= 0 && choice->ends[i] < vocab) logits[choice->ends[i]] = -INFINITY;
+    const int32_t best = largest(logits, vocab);
+    if (how->temperature <= 0 || how->top_k == 1) return best;
+    const int64_t n = shortlist(logits, vocab, how, logits[best], room);
+    return n > 0 ? draw(room, n, choice) : best;
+}
+
+void px_best(const float *logits, int64_t vocab, px_alternative *best, int32_t n, double *lse) {
+    const float most = logits[largest(logits, vocab)];
+    *lse = (double)most + log(sum_all(logits, vocab, most, 1));
+    int32_t kept = 0;
+    for (int64_t i = 0; i < vocab && n > 0; i++) {
+        const double logp = (double)logits[i] - *lse;
+        if (kept == n && logp <= best[n - 1].logp) continue;
+        int32_t at = kept < n ? kept++ : n - 1;
+        for (; at > 0 && best[at - 1].logp < logp; at--) best[at] = best[at - 1];
+        best[at] = (px_alternative){(int32_t)i, logp};
+    }
+}

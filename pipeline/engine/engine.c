@@ -1,0 +1,349 @@
+/* engine.c - see engine.h: opening, requests, passes. Invariants:
+ * 1. A running sequence has a page for every row that it can ever have.
+ * 2. Rows [0, n_done) of a sequence are in the cache; a page is written by one sequence only, from
+ *    the row where it parted from others.
+ * 3. Each pass takes at most one row of every sequence that is past its prompt, and as many rows of
+ *    prompts as are left over. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+enum { MOST_POSITIONS = 1 << 24, DEFAULT_REQUEST = 2048 };
+
+/* --- settings --- */
+
+px_decoding px_decoding_default(void) {
+    return (px_decoding){.top_p = 1, .repetition_penalty = 1, .max_new_tokens = 512};
+}
+
+px_decoding px_decoding_of(const px_config *config) {
+    return (px_decoding){.temperature = config->generate_temperature,
+                         .top_k = config->generate_top_k,
+                         .top_p = config->generate_top_p,
+                         .min_p = config->generate_min_p,
+                         .repetition_penalty = config->generate_repetition_penalty,
+                         .no_repeat_ngram = config->generate_no_repeat_ngram,
+                         .min_new_tokens = config->generate_min_new_tokens,
+                         .max_new_tokens = config->generate_max_new_tokens,
+                         .ignore_eos = config->generate_ignore_eos,
+                         .logprobs = config->generate_logprobs,
+                         .seed = (uint64_t)config->seed};
+}
+
+px_err *px_decoding_check(const px_decoding *how) {
+    if (!(how->temperature >= 0 && how->temperature <= 100))
+        PX_FAIL(PX_BAD_INPUT, "temperature is %g; 0 to 100 is accepted", how->temperature);
+    if (!(how->top_p > 0 && how->top_p <= 1))
+        PX_FAIL(PX_BAD_INPUT, "top_p is %g; above 0, up to 1 is accepted", how->top_p);
+    if (!(how->min_p >= 0 && how->min_p <= 1))
+        PX_FAIL(PX_BAD_INPUT, "min_p is %g; 0 to 1 is accepted", how->min_p);
+    if (!(how->repetition_penalty > 0 && how->repetition_penalty <= 100))
+        PX_FAIL(PX_BAD_INPUT, "repetition_penalty is %g; above 0, up to 100 is accepted",
+                how->repetition_penalty);
+    if (how->top_k < 0 || how->no_repeat_ngram < 0)
+        PX_FAIL(PX_BAD_INPUT, "top_k and no_repeat_ngram are numbers from 0");
+    if (how->max_new_tokens < 1 || how->min_new_tokens < 0)
+        PX_FAIL(PX_BAD_INPUT, "max_new_tokens is %lld, min_new_tokens %lld; from 1 and from 0",
+                (long long)how->max_new_tokens, (long long)how->min_new_tokens);
+    if (how->logprobs < 0 || how->logprobs > 100)
+        PX_FAIL(PX_BAD_INPUT, "logprobs is %lld; 0 to 100 is accepted", (long long)how->logprobs);
+    return NULL;
+}
+
+px_err *px_request_key(const char *id, int64_t sample, uint64_t *out) {
+    px_sha *sha = NULL;
+    px_digest digest;
+    PX_PASS(px_sha_new(&sha));
+    px_sha_text(sha, id);
+    px_sha_add(sha, &sample, sizeof sample);
+    PX_PASS(px_sha_end(sha, &digest));
+    digest.hex[12] = '\0';
+    *out = strtoull(digest.hex, NULL, 16);
+    return NULL;
+}
+
+/* --- opening --- */
+
+static px_err *open_model(px_engine *e, const px_engine_setup *setup) {
+    px_source *source = NULL;
+    px_err *err = NULL;
+    const int use = PX_MODEL_GENERATE | (setup->run_dir ? PX_MODEL_LORA : 0);
+    PX_PASS_TO(done, px_source_open(e->model_path, &source));
+    PX_PASS_TO(done, px_source_sha256(source, &e->weights));
+    if (setup->run_dir && strcmp(e->weights.hex, e->run.weights_sha256) != 0)
+        PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on",
+                   e->model_path);
+    PX_PASS_TO(done, px_stream_open("cpu", setup->threads, &e->stream));
+    PX_PASS_TO(done, px_model_new(e->stream, source, setup->config, use, &e->model));
+    if (setup->run_dir && e->run.config.full_finetune)
+        PX_PASS_TO(done, px_model_update(e->model, e->run.params));
+done:
+    px_source_close(source);
+    return err;
+}
+
+static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
+    const px_shape *shape = px_model_shape(e->model);
+    e->vocab = shape->vocab;
+    e->positions = PX_MIN(shape->max_positions, MOST_POSITIONS);
+    e->rows_max = PX_MAX(ENGINE_ROWS, e->batch);
+    int64_t tokens = setup->cache_tokens;
+    if (tokens == 0) tokens = (int64_t)e->batch * PX_MIN(e->positions, DEFAULT_REQUEST);
+    const int64_t pages = PX_MIN(tokens / PX_PAGE + e->batch + 1, INT32_MAX / PX_PAGE);
+    PX_PASS(pool_init(&e->pool, (int32_t)pages));
+    PX_PASS(px_model_cache(e->model, pages, &e->cache));
+    e->counts.cache_bytes = pages * px_cache_page_bytes(px_model_cache_shape(e->model, pages));
+    PX_PASS(px_pass_new(e->model, e->rows_max, e->batch, 0, false, &e->pass));
+    const size_t rows = (size_t)e->rows_max, batch = (size_t)e->batch, vocab = (size_t)e->vocab;
+    e->ids = malloc(rows * sizeof *e->ids);
+    e->wanted = malloc(rows * sizeof *e->wanted);
+    e->wanted_of = malloc(rows * sizeof *e->wanted_of);
+    e->stretches = malloc((batch + 1) * sizeof *e->stretches);
+    e->soft_rows = malloc((batch * (size_t)e->soft * (size_t)shape->d + 1) * sizeof(float));
+    e->logits = malloc(batch * vocab * sizeof *e->logits);
+    e->candidates = malloc((size_t)e->threads * vocab * sizeof *e->candidates);
+    e->raw = malloc((size_t)e->threads * vocab * sizeof *e->raw);
+    if (!e->ids || !e->wanted || !e->wanted_of || !e->stretches || !e->soft_rows || !e->logits ||
+        !e->candidates || !e->raw)
+        PX_NO_MEMORY();
+    return NULL;
+}
+
+px_err *px_engine_open(const px_engine_setup *setup, px_engine **out) {
+    if (setup->batch < 1 || setup->batch > 4096)
+        PX_FAIL(PX_BAD_INPUT, "a batch of %lld requests; 1 to 4096 is accepted",
+                (long long)setup->batch);
+    px_err *err = NULL;
+    px_engine *e = calloc(1, sizeof *e);
+    if (!e) PX_NO_MEMORY();
+    e->batch = (int32_t)setup->batch;
+    e->threads = setup->threads;
+    e->bos = -1;
+    const char *path = setup->model_path;
+    if (setup->run_dir) {
+        PX_PASS_TO(failed, px_run_open(setup->run_dir, setup->step, path, &e->run));
+        path = e->run.model_path;
+        e->soft = (int32_t)e->run.params->n_tokens;
+    }
+    e->model_path = strdup(path);
+    if (!e->model_path) PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory");
+    PX_PASS_TO(failed, open_model(e, setup));
+    PX_PASS_TO(failed, take_memory(e, setup));
+    *out = e;
+    return NULL;
+failed:
+    px_engine_close(e);
+    return err;
+}
+
+static void list_free(sequence_list *list) {
+    for (int32_t i = 0; i < list->n; i++) sequence_free(list->items[i]);
+    free(list->items);
+}
+
+void px_engine_close(px_engine *e) {
+    if (!e) return;
+    list_free(&e->waiting), list_free(&e->running), list_free(&e->kept);
+    px_pass_free(e->pass);
+    px_cache_free(e->cache);
+    px_model_free(e->model);
+    px_stream_close(e->stream);
+    if (e->run.arena) px_run_close(&e->run);
+    pool_fini(&e->pool);
+    free(e->model_path);
+    free(e->ids), free(e->wanted), free(e->wanted_of), free(e->stretches);
+    free(e->soft_rows), free(e->logits), free(e->candidates), free(e->raw);
+    free(e);
+}
+
+const px_run *px_engine_run(const px_engine *e) { return e->run.arena ? &e->run : NULL; }
+const char *px_engine_weights_sha256(const px_engine *e) { return e->weights.hex; }
+const char *px_engine_model_path(const px_engine *e) { return e->model_path; }
+int32_t px_engine_soft_tokens(const px_engine *e) { return e->soft; }
+int64_t px_engine_positions(const px_engine *e) { return e->positions; }
+bool px_engine_idle(const px_engine *e) { return e->waiting.n == 0 && e->running.n == 0; }
+int32_t px_engine_waiting(const px_engine *e) { return e->waiting.n; }
+px_engine_counts px_engine_count(const px_engine *e) { return e->counts; }
+
+px_err *px_engine_tokens(px_engine *e, int32_t bos, const int32_t *ends, int n) {
+    if (n > ENGINE_ENDS) PX_FAIL(PX_RUN_FAILED, "%d tokens that end a turn", n);
+    e->bos = bos;
+    e->n_ends = n;
+    if (n > 0) memcpy(e->ends, ends, (size_t)n * sizeof *ends);
+    return NULL;
+}
+
+/* --- requests --- */
+
+px_err *px_engine_add(px_engine *e, const px_request *request) {
+    PX_PASS(px_decoding_check(&request->how));
+    if (request->n < 1) PX_FAIL(PX_BAD_INPUT, "an empty prompt");
+    for (int32_t i = 0; i < request->n; i++)
+        if (request->ids[i] < 0 || request->ids[i] >= e->vocab)
+            PX_FAIL(PX_BAD_INPUT, "token %d of the prompt; the model's vocabulary has %lld",
+                    (int)request->ids[i], (long long)e->vocab);
+    if (request->user >= 0 && e->soft > 0 && request->user >= e->run.params->n_users)
+        PX_FAIL(PX_RUN_FAILED, "row %d of %d people", (int)request->user,
+                (int)e->run.params->n_users);
+    const int32_t soft = request->user >= 0 ? e->soft : 0;
+    const int64_t prompt = (int64_t)request->n + soft;
+    const int64_t room = PX_MIN(e->positions, (int64_t)e->pool.n * PX_PAGE);
+    if (prompt >= room)
+        PX_FAIL(PX_BAD_INPUT, "a prompt of %lld tokens leaves no room for an answer: %s holds %lld",
+                (long long)prompt, room == e->positions ? "the model" : "the cache",
+                (long long)room);
+    const int64_t most = PX_MIN(prompt + request->how.max_new_tokens, room);
+    sequence *s = NULL;
+    PX_PASS(sequence_new(request, soft, request->ids[0] == e->bos ? 1 : 0, (int32_t)most, e->vocab,
+                         &s));
+    px_err *err = list_add(&e->waiting, s);
+    if (err) sequence_free(s);
+    return err;
+}
+
+void px_engine_cancel(px_engine *e, const void *tag) {
+    for (int32_t i = 0; i < e->waiting.n; i++)
+        if (e->waiting.items[i]->request.tag == tag) {
+            sequence_free(e->waiting.items[i]);
+            list_remove(&e->waiting, i--);
+        }
+    for (int32_t i = 0; i < e->running.n; i++)
+        if (e->running.items[i]->request.tag == tag) {
+            sequence *s = e->running.items[i];
+            list_remove(&e->running, i--);
+            engine_retire(e, s);
+        }
+}
+
+/* --- a pass --- */
+
+typedef struct {
+    int32_t n, n_stretches, n_people, n_wanted; /* n_people: blocks of soft tokens */
+} pass_rows;
+
+/* The id of a row in this pass: soft tokens are numbered as their embeddings stand in soft_rows. */
+static int32_t pass_id(const px_engine *e, const pass_rows *p, int32_t id) {
+    return id >= 0 ? id : -1 - (p->n_people * e->soft + (-1 - id) % e->soft);
+}
+
+/* The next n rows of running sequence i. */
+static void take_rows(px_engine *e, pass_rows *p, int32_t i, int32_t n) {
+    sequence *s = e->running.items[i];
+    const int64_t block = (int64_t)e->soft * px_model_shape(e->model)->d;
+    bool soft = false;
+    e->stretches[p->n_stretches++] = (px_stretch){p->n, p->n + n, s->n_done, s->pages};
+    for (int32_t k = 0; k < n; k++) {
+        const int32_t id = s->rows[s->n_done + k];
+        soft = soft || id < 0;
+        e->ids[p->n + k] = pass_id(e, p, id);
+    }
+    if (soft) px_user_embed(e->run.params, s->request.user, e->soft_rows + block * p->n_people++);
+    p->n += n;
+    s->n_done += n;
+    if (s->n_done == s->n_rows) {
+        e->wanted_of[p->n_wanted] = i;
+        e->wanted[p->n_wanted++] = p->n - 1;
+    }
+}
+
+static pass_rows choose_rows(px_engine *e) {
+    pass_rows p = {0};
+    int32_t answers = 0;
+    for (int32_t i = 0; i < e->running.n; i++)
+        answers += e->running.items[i]->n_done >= e->running.items[i]->n_prompt;
+    int32_t room = e->rows_max - answers;
+    for (int32_t i = 0; i < e->running.n; i++) {
+        const sequence *s = e->running.items[i];
+        if (s->n_done >= s->n_prompt) {
+            take_rows(e, &p, i, 1);
+            continue;
+        }
+        const int32_t n = PX_MIN(room, s->n_prompt - s->n_done);
+        if (n == 0) continue;
+        room -= n;
+        e->counts.prompt_rows += n;
+        take_rows(e, &p, i, n);
+    }
+    return p;
+}
+
+/* A token for wanted row w; its alternatives [logprobs] into best. */
+static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
+    const sequence *s = e->running.items[e->wanted_of[w]];
+    const int64_t mine = (int64_t)omp_get_thread_num() * e->vocab;
+    float *logits = e->logits + (int64_t)w * e->vocab, *raw = e->raw + mine;
+    const px_choice choice = {.how = &s->request.how,
+                              .ids = s->plain,
+                              .n = s->n_plain,
+                              .n_new = s->n_new,
+                              .distinct = s->distinct,
+                              .n_distinct = s->n_distinct,
+                              .ends = e->ends,
+                              .n_ends = e->n_ends,
+                              .key = s->request.key};
+    px_token token = {.tag = s->request.tag, .index = s->n_new};
+    double lse = 0;
+    if (s->request.how.logprobs > 0) {
+        token.n_best = (int32_t)PX_MIN(s->request.how.logprobs, e->vocab);
+        token.best = best;
+        px_best(logits, e->vocab, best, token.n_best, &lse);
+        memcpy(raw, logits, (size_t)e->vocab * sizeof *raw); /* choosing changes them */
+    }
+    token.id = px_choose(logits, e->vocab, &choice, e->candidates + mine);
+    if (token.best) token.logp = (double)raw[token.id] - lse;
+    const bool longest = s->n_rows + 1 >= s->most_rows;
+    for (int i = 0; i < e->n_ends && !s->request.how.ignore_eos; i++)
+        if (token.id == e->ends[i]) token.finish = PX_FINISH_STOP;
+    if (token.finish == PX_FINISH_NONE && longest) token.finish = PX_FINISH_LENGTH;
+    return token;
+}
+
+static px_err *choose_all(px_engine *e, const pass_rows *p, px_token_sink *sink, void *context) {
+    enum { MOST_BEST = 100 };
+    px_token *tokens = calloc((size_t)p->n_wanted + 1, sizeof *tokens);
+    px_alternative *best = malloc(((size_t)p->n_wanted * MOST_BEST + 1) * sizeof *best);
+    bool *over = calloc((size_t)e->running.n + 1, sizeof *over);
+    px_err *err = NULL;
+    if (!tokens || !best || !over) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+#pragma omp parallel for num_threads(e->threads) schedule(dynamic, 1)
+    for (int32_t w = 0; w < p->n_wanted; w++)
+        tokens[w] = choose_one(e, w, best + (size_t)w * MOST_BEST);
+    for (int32_t w = 0; w < p->n_wanted; w++) {
+        sequence_add(e->running.items[e->wanted_of[w]], tokens[w].id);
+        e->counts.new_tokens++;
+        const bool goes_on = sink(context, &tokens[w]);
+        over[e->wanted_of[w]] = !goes_on || tokens[w].finish != PX_FINISH_NONE;
+    }
+    for (int32_t i = e->running.n - 1; i >= 0; i--) {
+        sequence *s = e->running.items[i];
+        if (!over[i]) continue;
+        list_remove(&e->running, i);
+        engine_retire(e, s);
+    }
+done:
+    free(tokens);
+    free(best);
+    free(over);
+    return err;
+}
+
+px_err *px_engine_step(px_engine *e, px_token_sink *sink, void *context) {
+    PX_PASS(engine_admit(e));
+    if (e->running.n == 0) return NULL;
+    const pass_rows p = choose_rows(e);
+    const px_step step = {.cache = e->cache,
+                          .stretches = e->stretches,
+                          .n_stretches = p.n_stretches,
+                          .n = p.n,
+                          .ids = e->ids,
+                          .soft = e->soft_rows,
+                          .n_soft = p.n_people * e->soft,
+                          .rows = e->wanted,
+                          .n_rows = p.n_wanted};
+    e->counts.steps++;
+    PX_PASS(
+        px_model_step(e->model, e->pass, &step, e->run.arena ? e->run.params : NULL, e->logits));
+    return choose_all(e, &p, sink, context);
+}

@@ -1,0 +1,122 @@
+/* engine.h - answers many prompts at once, token by token: continuous batching over a paged cache
+ * of keys and values, prompts that begin alike computed once, decoding in Hugging Face's order.
+ * Knows tokens and people's rows; nothing of ranks, files of prompts or HTTP.
+ *
+ * The same text always: a token depends on its request, the weights and the seed alone; not on the
+ * requests beside it, on the number of threads, or on what the cache had kept. */
+#ifndef PX_ENGINE_H
+#define PX_ENGINE_H
+
+#include "run.h"
+
+/* How an answer's tokens are chosen. Order (Hugging Face): repetition penalty, n-gram ban, minimum
+ * length, temperature, top-k, top-p, min-p. Soft tokens have no id and take no part. */
+typedef struct {
+    double temperature;        /* 0: greedy */
+    int64_t top_k;             /* 0: off */
+    double top_p, min_p;       /* 1 and 0: off */
+    double repetition_penalty; /* 1: off */
+    int64_t no_repeat_ngram;   /* 0: off */
+    int64_t min_new_tokens, max_new_tokens;
+    bool ignore_eos;  /* goes on behind tokens that end a turn */
+    int64_t logprobs; /* best alternatives reported with each token */
+    uint64_t seed;
+} px_decoding;
+/* Greedy, no limits but 512 new tokens. */
+px_decoding px_decoding_default(void);
+/* generate.* of the configuration, and its seed. */
+px_decoding px_decoding_of(const px_config *config);
+/* PX_BAD_INPUT: a value out of range, named. */
+PX_CHECKED px_err *px_decoding_check(const px_decoding *how);
+
+typedef struct {
+    const int32_t *ids; /* [n] the prompt, without soft tokens */
+    int32_t n;
+    int32_t user; /* row of the run's people whose soft tokens it gets, 0 the generic; -1: none */
+    uint64_t key; /* of random numbers: px_request_key */
+    px_decoding how;
+    void *tag; /* the caller's */
+} px_request;
+/* Of prompt `id` and its sample-th answer, below 2^48. */
+PX_CHECKED px_err *px_request_key(const char *id, int64_t sample, uint64_t *out);
+
+typedef enum { PX_FINISH_NONE, PX_FINISH_STOP, PX_FINISH_LENGTH } px_finish;
+typedef struct {
+    int32_t id;
+    double logp; /* of the model at temperature 1, before anything else */
+} px_alternative;
+/* A new token of a request. logp and best only where how.logprobs > 0. */
+typedef struct {
+    void *tag;
+    int32_t id, index; /* index from 0 */
+    px_finish finish;  /* not NONE: the last */
+    double logp;
+    const px_alternative *best; /* [n_best] descending */
+    int32_t n_best;
+} px_token;
+/* false ends the request (a stop string, a client that went): it is not heard of again. */
+typedef bool px_token_sink(void *context, const px_token *token);
+
+typedef struct px_engine px_engine;
+typedef struct {
+    const char *model_path;  /* with run_dir NULL: where its base lies, or NULL */
+    const char *run_dir;     /* NULL: the base model alone */
+    int64_t step;            /* of the run; -1: newest */
+    const px_config *config; /* for a run its own with the given keys over it */
+    int threads;
+    int64_t batch;        /* requests under way at once */
+    int64_t cache_tokens; /* positions that the cache holds; 0: what batch requests of 2048 take */
+} px_engine_setup;
+PX_CHECKED px_err *px_engine_open(const px_engine_setup *setup, px_engine **out);
+void px_engine_close(px_engine *engine);
+/* The run, or NULL for a base model. Borrowed. */
+const px_run *px_engine_run(const px_engine *engine);
+const char *px_engine_weights_sha256(const px_engine *engine);
+const char *px_engine_model_path(const px_engine *engine);
+/* Soft tokens before each prompt of a user model. */
+int32_t px_engine_soft_tokens(const px_engine *engine);
+/* Positions that the model was made for: prompt and answer together. */
+int64_t px_engine_positions(const px_engine *engine);
+/* The BOS token, behind which soft tokens go, and the tokens that end a turn. Copied. */
+PX_CHECKED px_err *px_engine_tokens(px_engine *engine, int32_t bos, const int32_t *ends, int n);
+
+/* Copies the request. An answer ends at how.max_new_tokens, or where the model's positions or the
+ * cache end. PX_BAD_INPUT: an empty prompt, one without room for an answer, a wrong setting. */
+PX_CHECKED px_err *px_engine_add(px_engine *engine, const px_request *request);
+/* Ends a request without a word; an unknown tag is ignored. */
+void px_engine_cancel(px_engine *engine, const void *tag);
+/* One pass over everything under way; the sink hears of each new token, in the order of the
+ * requests. */
+PX_CHECKED px_err *px_engine_step(px_engine *engine, px_token_sink *sink, void *context);
+bool px_engine_idle(const px_engine *engine);
+/* Requests that wait for a place. */
+int32_t px_engine_waiting(const px_engine *engine);
+/* What has been computed: rows of prompts, rows of prompts found in the cache, new tokens. */
+typedef struct {
+    int64_t prompt_rows, shared_rows, new_tokens, steps;
+    int64_t cache_bytes;
+} px_engine_counts;
+px_engine_counts px_engine_count(const px_engine *engine);
+
+/* --- choosing a token, tested by itself --- */
+typedef struct {
+    const px_decoding *how;
+    const int32_t *ids;      /* [n] prompt and answer so far, without soft tokens */
+    int32_t n, n_new;        /* n_new of them are the answer's */
+    const int32_t *distinct; /* [n_distinct] each of them once; for the penalty alone */
+    int32_t n_distinct;
+    const int32_t *ends;
+    int n_ends;
+    uint64_t key;
+} px_choice;
+/* Candidates while a token is chosen; room for the vocabulary. */
+typedef struct {
+    int32_t id;
+    float x;
+} px_candidate;
+/* Changes logits [vocab]. */
+int32_t px_choose(float *logits, int64_t vocab, const px_choice *choice, px_candidate *room);
+/* The n best of logits by log-probability, ties by id, and the logarithm of Σ exp in *lse. */
+void px_best(const float *logits, int64_t vocab, px_alternative *best, int32_t n, double *lse);
+
+#endif

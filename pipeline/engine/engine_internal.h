@@ -1,0 +1,84 @@
+/* engine_internal.h - what the files of this module share. */
+#ifndef PX_ENGINE_INTERNAL_H
+#define PX_ENGINE_INTERNAL_H
+
+#include "engine.h"
+
+/* --- sequence.c: one request under way, or the kept beginning of one that is done --- */
+typedef enum { SEQ_WAITING, SEQ_RUNNING, SEQ_KEPT } sequence_state;
+typedef struct {
+    sequence_state state;
+    px_request request; /* ids NULL: they are in `plain` */
+    /* rows [n_rows]: the prompt's, soft tokens included, then the answer's. A soft token t of user
+     * row u stands there as -1 - (u · T_u + t): equal rows are equal ids. */
+    int32_t *rows, n_rows, n_prompt;
+    int32_t n_done;                 /* rows whose keys and values are in the cache */
+    int32_t *plain, n_plain, n_new; /* ids without soft tokens; n_new of them are the answer's */
+    int32_t *distinct, n_distinct;  /* each of plain once */
+    uint8_t *seen;                  /* [vocab / 8 + 1] bits: in distinct; NULL: not wanted */
+    int32_t most_rows;              /* where the answer ends at the latest */
+    int32_t *pages, n_pages;
+    int64_t used; /* the step that used it last */
+} sequence;
+PX_CHECKED px_err *sequence_new(const px_request *request, int32_t soft, int32_t soft_at,
+                                int32_t most_rows, int64_t vocab, sequence **out);
+void sequence_free(sequence *s);
+void sequence_add(sequence *s, int32_t id);
+/* Rows that both begin with, of b at most its first `most`. */
+int32_t sequence_common(const sequence *a, int32_t a_rows, const sequence *b, int32_t most);
+
+/* --- pages.c: which pages are free, and how many sequences hold each --- */
+typedef struct {
+    int32_t *holders, *free_list; /* [n] */
+    int32_t n, n_free;
+} page_pool;
+PX_CHECKED px_err *pool_init(page_pool *pool, int32_t n);
+void pool_fini(page_pool *pool);
+/* A free page with one holder, or -1. */
+int32_t pool_take(page_pool *pool);
+void pool_hold(page_pool *pool, int32_t page);
+void pool_release(page_pool *pool, int32_t page);
+
+/* --- engine.c --- */
+enum { ENGINE_ENDS = 8, ENGINE_ROWS = 256 }; /* ENGINE_ROWS: rows of a pass, batch at least */
+typedef struct {
+    sequence **items;
+    int32_t n, room;
+} sequence_list;
+struct px_engine {
+    px_stream *stream;
+    px_model *model;
+    px_pass *pass;
+    px_cache *cache;
+    px_run run; /* arena NULL: none */
+    px_digest weights;
+    char *model_path;
+    int32_t batch, soft, rows_max;
+    int64_t vocab, positions;
+    int32_t bos, ends[ENGINE_ENDS];
+    int n_ends;
+    page_pool pool;
+    /* waiting: in the order of arrival; running: in the order of admission; kept: what may begin
+     * another request. */
+    sequence_list waiting, running, kept;
+    /* A pass. */
+    int32_t *ids, *wanted, *wanted_of; /* [rows_max]; wanted_of: index in running */
+    px_stretch *stretches;             /* [batch] */
+    float *soft_rows;                  /* [batch, soft, d] */
+    float *logits;                     /* [batch, vocab] */
+    px_candidate *candidates;          /* [threads, vocab] */
+    float *raw;                        /* [threads, vocab] */
+    int threads;
+    px_engine_counts counts;
+};
+
+/* --- admit.c --- */
+/* Moves waiting requests to running as far as places and pages allow. */
+PX_CHECKED px_err *engine_admit(px_engine *engine);
+/* Takes a finished or cancelled sequence off; its rows stay as a kept beginning while pages last.
+ */
+void engine_retire(px_engine *engine, sequence *s);
+PX_CHECKED px_err *list_add(sequence_list *list, sequence *s);
+void list_remove(sequence_list *list, int32_t i);
+
+#endif
