@@ -54,7 +54,8 @@ static void write_head(const arm_run *r, const answer_item *item, px_str *out) {
     if (a->config->generate_n > 1) px_str_format(out, ",\"sample\":%d", (int)item->sample);
 }
 
-/* The text of ids. A model's vocabulary may be padded beyond its tokenizer's: such ids have none. */
+/* The text of ids. A model's vocabulary may be padded beyond its tokenizer's: such ids have none.
+ */
 static px_err *decode(const px_tokenizer *tok, const int32_t *ids, int32_t n, px_str *out) {
     const int32_t size = px_tokenizer_size(tok);
     for (int32_t i = 0, first = 0; i <= n; i++) {

@@ -59,7 +59,8 @@ PX_CHECKED px_err *px_counter_open_all(const px_ranks *ranks, px_counter **out);
 /* Collective. */
 void px_counter_close_all(px_counter *counter);
 /* Adds n and gives what was there before: the first of n items that are this rank's now. MPI
- * one-sided: nobody waits for rank 0, on one machine; over several it answers in px_counter_tend. */
+ * one-sided: nobody waits for rank 0, on one machine; over several it answers in px_counter_tend.
+ */
 int64_t px_counter_take(px_counter *counter, int64_t n);
 /* Lets MPI serve others; rank 0 calls it now and then while it computes. */
 void px_counter_tend(px_counter *counter);
