@@ -121,7 +121,7 @@ bool px_job_token(px_answer_part *part, const px_piece_event *event) {
     const size_t before = part->text.size;
     const bool role = part->n_tokens++ == 0;
     px_str_add(&part->text, event->added, event->n_added);
-    if (job->request.logprobs) px_reply_logprob(event, &part->logprobs);
+    if (job->request.logprobs) px_reply_logprob(event, job->request.top_logprobs, &part->logprobs);
     if (stop_found(&job->request, &part->text, before))
         part->finish = "stop";
     else if (event->finish)

@@ -119,11 +119,11 @@ static void add_piece(const px_piece_text *piece, px_str *out) {
     px_str_char(out, ']');
 }
 
-void px_reply_logprob(const px_piece_event *event, px_str *out) {
+void px_reply_logprob(const px_piece_event *event, int top, px_str *out) {
     if (out->size) px_str_char(out, ',');
     add_piece(&event->token, out);
     px_str_text(out, ",\"top_logprobs\":[");
-    for (int i = 0; i < event->n_best; i++) {
+    for (int i = 0; i < event->n_best && i < top; i++) {
         if (i) px_str_char(out, ',');
         add_piece(&event->best[i], out);
         px_str_char(out, '}');

@@ -216,13 +216,14 @@ static px_err *counts_read(const px_chat_limits *limits, px_chat_request *out) {
     PX_PASS(whole_field(out->json, "max_tokens", 1, limits->max_new_tokens, limit));
     PX_PASS(whole_field(out->json, "max_completion_tokens", 1, limits->max_new_tokens, limit));
     PX_PASS(whole_field(out->json, "seed", -1, (int64_t)1 << 53, &seed));
-    PX_PASS(whole_field(out->json, "top_logprobs", 0, 20, &top));
+    PX_PASS(whole_field(out->json, "top_logprobs", 0, PX_TOP_LOGPROBS, &top));
     if (out->how.min_new_tokens > *limit)
         PX_FAIL(PX_BAD_INPUT, "\"min_tokens\" is over the %lld tokens that the answer may have",
                 (long long)*limit);
     if (top > 0 && !out->logprobs)
         PX_FAIL(PX_BAD_INPUT, "\"top_logprobs\" wants \"logprobs\": true");
     out->n = (int)n;
+    out->top_logprobs = (int)top;
     out->seeded = seed >= 0;
     if (out->seeded) out->how.seed = (uint64_t)seed;
     /* The generator gives a token's own log-probability where it is asked for any. */

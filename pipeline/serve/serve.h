@@ -13,6 +13,8 @@
 #include "json.h"
 #include "text.h"
 
+enum { PX_TOP_LOGPROBS = 20 }; /* alternatives a token, at most */
+
 /* --- a request, as its JSON says it --- */
 typedef struct {
     double temperature, top_p, min_p, repetition_penalty;
@@ -28,7 +30,7 @@ typedef struct {
     px_sampling how;
     bool seeded; /* how.seed is the client's */
     const char **stop;
-    int n_stop, n;
+    int n_stop, n, top_logprobs;
     bool stream, stream_usage, logprobs;
     px_str ignored; /* names of fields that have no effect, as a JSON list's inside */
     /* what the above borrows from */

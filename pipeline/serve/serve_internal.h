@@ -94,7 +94,8 @@ void px_reply_whole(const px_job *job, px_str *out);
 void px_reply_chunk(px_answer_part *part, const char *text, size_t size, bool role);
 void px_reply_stream_end(px_job *job);
 void px_reply_models(const px_server *server, px_str *out);
-void px_reply_logprob(const px_piece_event *event, px_str *out);
+/* An entry of a token, with its `top` best alternatives. */
+void px_reply_logprob(const px_piece_event *event, int top, px_str *out);
 
 /* http.c: libmicrohttpd's callbacks. */
 enum MHD_Result px_http_request(void *cls, struct MHD_Connection *connection, const char *url,
