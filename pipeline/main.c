@@ -23,6 +23,7 @@ static const command commands[] = {
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
     {"generate", cmd_generate, NEEDS_MPI | NEEDS_SIGNALS, "run or model, prompts -> answers"},
+    {"serve", cmd_serve, NEEDS_SIGNALS, "run or model behind the chat-completions protocol"},
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
     {"report", cmd_report, 0, "run folders -> one page with figures, or a table"},
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
