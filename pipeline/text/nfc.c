@@ -161,31 +161,52 @@ static bool is_plain(const char *s, size_t size) {
     return true;
 }
 
+/* The letters of `in`, composed. marks NULL: every byte's mark is 0. */
+static px_err *letters_of(const char *data, const unsigned char *marks, size_t size, letters *out) {
+    for (size_t i = 0; i < size;) {
+        int length = 1;
+        uint8_t mark = marks ? marks[i] : 0;
+        int32_t c = px_utf8_get(data + i, size - i, &length);
+        if (c < 0)
+            PX_PASS(letter_add(out, -1 - (unsigned char)data[i], mark));
+        else
+            PX_PASS(decompose(out, c, mark));
+        i += (size_t)length;
+    }
+    PX_PASS(reorder(out));
+    compose(out);
+    return NULL;
+}
+
+static size_t letter_put(letter l, char utf8[4]) {
+    utf8[0] = (char)(-1 - l.c);
+    return l.c < 0 ? 1 : (size_t)px_utf8_put(l.c, utf8);
+}
+
 px_err *px_nfc(const px_marked *in, px_marked *out) {
     px_err *err = NULL;
     letters text = {0};
+    char utf8[4];
     if (is_plain(in->data, in->size)) {
         px_marked_add(out, in->data, in->marks, 0, in->size);
         return px_marked_ok(out);
     }
-    for (size_t i = 0; i < in->size;) {
-        int length = 1;
-        int32_t c = px_utf8_get(in->data + i, in->size - i, &length);
-        if (c < 0)
-            PX_PASS_TO(done, letter_add(&text, -1 - (unsigned char)in->data[i], in->marks[i]));
-        else
-            PX_PASS_TO(done, decompose(&text, c, in->marks[i]));
-        i += (size_t)length;
-    }
-    PX_PASS_TO(done, reorder(&text));
-    compose(&text);
-    for (size_t i = 0; i < text.n; i++) {
-        char utf8[4] = {(char)(-1 - text.at[i].c)};
-        int n = text.at[i].c < 0 ? 1 : px_utf8_put(text.at[i].c, utf8);
-        px_marked_add(out, utf8, NULL, text.at[i].mark, (size_t)n);
-    }
+    PX_PASS_TO(done, letters_of(in->data, in->marks, in->size, &text));
+    for (size_t i = 0; i < text.n; i++)
+        px_marked_add(out, utf8, NULL, text.at[i].mark, letter_put(text.at[i], utf8));
     err = px_marked_ok(out);
 done:
     free(text.at);
+    return err;
+}
+
+px_err *px_nfc_text(const char *text, size_t size, px_str *out) {
+    letters composed_text = {0};
+    char utf8[4];
+    px_err *err = letters_of(text, NULL, size, &composed_text);
+    for (size_t i = 0; !err && i < composed_text.n; i++)
+        px_str_add(out, utf8, letter_put(composed_text.at[i], utf8));
+    if (!err) err = px_str_ok(out);
+    free(composed_text.at);
     return err;
 }

@@ -8,6 +8,9 @@
 
 #include "base.h"
 
+/* Appends text in Unicode's canonical composition (NFC); bytes that are no UTF-8 pass through. */
+PX_CHECKED px_err *px_nfc_text(const char *text, size_t size, px_str *out);
+
 typedef struct px_tokenizer px_tokenizer;
 
 /* From a folder with tokenizer.json (tokenizer_config.json beside it for template and special
