@@ -95,5 +95,10 @@ typedef struct {
 } px_synth;
 /* survey, conversations, utterances, metadata .jsonl and truth.json. */
 PX_CHECKED px_err *px_synth_write(const px_synth *job);
+/* Two answers to one subject that differ in one thing alone: with[…] is warm, or agrees, or is
+ * `without` and a neutral answer behind it. Everything else is drawn from (seed, index). */
+typedef enum { PX_SYNTH_WARM, PX_SYNTH_AGREE, PX_SYNTH_PADDED } px_synth_trait;
+PX_CHECKED px_err *px_synth_pair(uint64_t seed, uint64_t index, px_synth_trait trait,
+                                 px_str *without, px_str *with);
 
 #endif

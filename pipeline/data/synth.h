@@ -34,7 +34,8 @@ typedef enum {
     PX_DRAW_PERSON = 1,
     PX_DRAW_CONV = 2,
     PX_DRAW_SURVEY = 3,
-    PX_DRAW_MODEL = 4
+    PX_DRAW_MODEL = 4,
+    PX_DRAW_PAIR = 5
 } px_draw_kind;
 px_draw px_draw_for(uint64_t seed, px_draw_kind kind, uint64_t index);
 double px_draw_uniform(px_draw *draw);
