@@ -24,6 +24,7 @@ static const command commands[] = {
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
     {"generate", cmd_generate, NEEDS_MPI | NEEDS_SIGNALS, "run or model, prompts -> answers"},
     {"serve", cmd_serve, NEEDS_SIGNALS, "run or model behind the chat-completions protocol"},
+    {"traits", cmd_traits, NEEDS_MPI, "answers -> sycophancy, relationship seeking, verbosity"},
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
     {"report", cmd_report, 0, "run folders -> one page with figures, or a table"},
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},

@@ -19,6 +19,7 @@ typedef enum {
     PX_RNG_BOOTSTRAP = 9,
     PX_RNG_MODEL = 10,    /* random weights of `model init` */
     PX_RNG_GENERATE = 11, /* tokens of answers: a = px_request_key, b = index of the token */
+    PX_RNG_TRAITS = 12,   /* bootstrap of trait means: a = sample, b = place */
     PX_RNG_BACKOFF = 14,  /* pauses before an endpoint is tried again: a = try */
     PX_RNG_TEST = 99
 } px_rng_purpose;
