@@ -114,8 +114,8 @@ typedef struct {
 static px_err *shares_make(const px_panel *panel, shares *out) {
     int64_t n = 0;
     share *per_arm = calloc((size_t)panel->n_arms + 1, sizeof *per_arm);
-    out->at = malloc(((size_t)panel->n_rows + 1) * sizeof *out->at);
-    out->start = malloc(((size_t)panel->n_units + 1) * sizeof *out->start);
+    out->at = calloc((size_t)panel->n_rows + 1, sizeof *out->at);
+    out->start = calloc((size_t)panel->n_units + 1, sizeof *out->start);
     if (!per_arm || !out->at || !out->start) {
         free(per_arm);
         PX_NO_MEMORY();

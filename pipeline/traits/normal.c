@@ -80,7 +80,8 @@ typedef struct {
     const px_str *asked;
     px_str *out;
     px_layout *layout;
-    bool fence; /* inside ``` */
+    bool fence;     /* inside ``` */
+    bool addresses; /* there is one at all */
 } stripper;
 
 /* Takes text[from, to) out. */
@@ -124,6 +125,11 @@ static size_t quotation_size(const stripper *s, const char *text, size_t size) {
     return memmem(s->asked->data, s->asked->size, text + 1, n) ? (size_t)(end - text) + 1 : 0;
 }
 
+/* What may begin something that is taken out. */
+static bool is_mark(const stripper *s, char c) {
+    return c == '`' || c == '"' || c == '*' || (s->addresses && (c == 'h' || c == 'w'));
+}
+
 /* One line without its newline. */
 static void strip_line(stripper *s, size_t from, size_t to) {
     const char *text = s->text;
@@ -149,14 +155,16 @@ static void strip_line(stripper *s, size_t from, size_t to) {
             continue;
         }
         size_t next = i + 1;
-        while (next < to && !strchr("`\"hw*", text[next])) next++;
+        while (next < to && !is_mark(s, text[next])) next++;
         px_str_add(s->out, text + i, next - i);
         i = next;
     }
 }
 
 void px_normal_strip(const px_str *text, const px_str *asked, px_str *out, px_layout *layout) {
-    stripper s = {text->data, text->size, 0, asked, out, layout, false};
+    bool addresses =
+        memmem(text->data, text->size, "://", 3) || memmem(text->data, text->size, "www.", 4);
+    stripper s = {text->data, text->size, 0, asked, out, layout, false, addresses};
     px_str_clear(out);
     *layout = (px_layout){0};
     for (size_t i = 0; i < text->size; i++)

@@ -74,9 +74,12 @@ px_err *px_trie_word_add(px_trie *trie, uint64_t hash, uint8_t class, uint32_t *
     if (*id >= trie->class_room) {
         uint32_t room = PX_MAX(1024u, trie->class_room * 2);
         uint8_t *classes = realloc(trie->classes, room);
-        if (!classes) PX_NO_MEMORY();
+        if (classes) trie->classes = classes;
+        uint32_t *roots = realloc(trie->roots, room * sizeof *roots);
+        if (roots) trie->roots = roots;
+        if (!classes || !roots) PX_NO_MEMORY();
         memset(classes + trie->class_room, 0, room - trie->class_room);
-        trie->classes = classes;
+        memset(roots + trie->class_room, 0, (room - trie->class_room) * sizeof *roots);
         trie->class_room = room;
     }
     trie->classes[*id] |= class;
@@ -86,7 +89,7 @@ px_err *px_trie_word_add(px_trie *trie, uint64_t hash, uint8_t class, uint32_t *
 static px_err *node_new(px_trie *trie, uint32_t *out) {
     if (trie->n_nodes == trie->node_room) {
         uint32_t room = PX_MAX(1024u, trie->node_room * 2);
-        int8_t(*labels)[PX_PHRASE_LISTS] = realloc(trie->labels, room * sizeof *labels);
+        int16_t(*labels)[PX_PHRASE_LISTS] = realloc(trie->labels, room * sizeof *labels);
         if (!labels) PX_NO_MEMORY();
         memset(labels + trie->node_room, -1, (room - trie->node_room) * sizeof *labels);
         trie->labels = labels;
@@ -106,6 +109,7 @@ static px_err *child_add(px_trie *trie, uint32_t node, uint32_t word, uint32_t *
         trie->n_children++;
     }
     *out = trie->children[at];
+    if (node == 0) trie->roots[word] = *out;
     return NULL;
 }
 
@@ -125,7 +129,7 @@ px_err *px_trie_add(px_trie *trie, const char *phrase, px_list_id list, int feat
         PX_PASS_TO(done, px_trie_word_add(trie, words.at[i].hash, 0, &id));
         PX_PASS_TO(done, child_add(trie, node, id, &node));
     }
-    if (trie->labels[node][list] < 0) trie->labels[node][list] = (int8_t)feature;
+    if (trie->labels[node][list] < 0) trie->labels[node][list] = (int16_t)feature;
 done:
     free(words.at);
     return err;
@@ -135,6 +139,7 @@ void px_trie_free(px_trie *trie) {
     free(trie->word_keys);
     free(trie->word_ids);
     free(trie->classes);
+    free(trie->roots);
     free(trie->child_keys);
     free(trie->children);
     free(trie->labels);

@@ -224,6 +224,16 @@ static void add_number(px_str *out, const char *key, double value) {
         px_str_format(out, ":%.6g", value + 0.0);
 }
 
+static void add_count(px_str *out, uint32_t value) {
+    char digits[10];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    px_str_add(out, digits + at, sizeof digits - at);
+}
+
 static void add_hits(const px_lists *lists, const px_reading *reading, px_list_id list,
                      px_str *out) {
     px_str_text(out, ",\"hits\":{");
@@ -231,7 +241,8 @@ static void add_hits(const px_lists *lists, const px_reading *reading, px_list_i
         const char *name = lists->features[list][k].name;
         if (k > 0) px_str_char(out, ',');
         px_str_json(out, name, strlen(name));
-        px_str_format(out, ":%u", reading->hits[lists->at[list] + k]);
+        px_str_char(out, ':');
+        add_count(out, reading->hits[lists->at[list] + k]);
     }
     px_str_char(out, '}');
 }

@@ -9,7 +9,7 @@
 typedef struct {
     uint32_t at;
     uint8_t n, list;
-    int8_t feature;
+    int16_t feature;
 } match;
 
 struct px_scorer {
@@ -74,11 +74,13 @@ static px_err *matches_find(px_scorer *s) {
         uint32_t node = 0;
         for (uint32_t j = i; j < words->n && words->at[j].id; j++) {
             if (j > i && words->at[j].breaks) break;
-            if (!(node = px_trie_child(trie, node, words->at[j].id))) break;
+            node =
+                j == i ? trie->roots[words->at[j].id] : px_trie_child(trie, node, words->at[j].id);
+            if (!node) break;
             for (int list = 0; list < PX_PHRASE_LISTS; list++) {
                 int k = trie->labels[node][list];
                 if (k < 0 || !is_placed(&s->lists->features[list][k], words, i, j + 1)) continue;
-                PX_PASS(match_add(s, (match){i, (uint8_t)(j + 1 - i), (uint8_t)list, (int8_t)k}));
+                PX_PASS(match_add(s, (match){i, (uint8_t)(j + 1 - i), (uint8_t)list, (int16_t)k}));
             }
         }
     }

@@ -48,15 +48,16 @@ typedef struct {
     uint64_t *word_keys; /* [word_room], 0: empty */
     uint32_t *word_ids, n_words, word_room;
     uint8_t *classes; /* [class_room] by word */
+    uint32_t *roots;  /* [class_room] the root's child by word, 0: none */
     uint32_t class_room;
     uint64_t *child_keys; /* [child_room] node << 32 | word, 0: empty */
     uint32_t *children, n_children, child_room;
-    int8_t (*labels)[PX_PHRASE_LISTS]; /* [node_room] */
+    int16_t (*labels)[PX_PHRASE_LISTS]; /* [node_room] */
     uint32_t n_nodes, node_room;
 } px_trie;
 uint64_t px_word_hash(const char *word, size_t size);                      /* never 0 */
 uint32_t px_trie_word(const px_trie *trie, uint64_t hash);                 /* 0: in no phrase */
-uint32_t px_trie_child(const px_trie *trie, uint32_t node, uint32_t word); /* 0: none */
+uint32_t px_trie_child(const px_trie *trie, uint32_t node, uint32_t word); /* 0: none; no root */
 PX_CHECKED px_err *px_trie_word_add(px_trie *trie, uint64_t hash, uint8_t class, uint32_t *id);
 /* The phrase's words; the feature that was there first keeps it. */
 PX_CHECKED px_err *px_trie_add(px_trie *trie, const char *phrase, px_list_id list, int feature);

@@ -171,7 +171,7 @@ static px_err *padding_check(validation *v) {
         for (int64_t i = 0; i < n; i += 2) drift += v->scores[i + 1] - v->scores[i];
         for (int64_t i = 0; i < v->job->n_pairs; i++)
             words += (double)v->readings[2 * i + 1].words / (double)v->readings[2 * i].words;
-        drift /= (double)(n / 2);
+        drift /= 0.5 * (double)n;
         fprintf(v->table, "neutral padding (%.1f times the words): %s moves by %.4f (bar %.1f)",
                 words / (double)v->job->n_pairs, px_list_name((px_list_id)t), drift, DRIFT_MOST);
         verdict(v, fabs(drift) < DRIFT_MOST);

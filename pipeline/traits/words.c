@@ -29,6 +29,10 @@ static bool is_emoji(int32_t c) {
     return false;
 }
 
+static bool is_plain_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+}
+
 typedef struct {
     const px_trie *trie; /* NULL: words are only counted */
     px_words *words;
@@ -70,6 +74,10 @@ static int32_t letter_at(const finder *f, size_t at, int *length) {
 /* From a letter to behind the word; counts letters of other scripts. */
 static size_t word_end(const finder *f, size_t at) {
     px_words *w = f->words;
+    size_t start = at;
+    while (at < f->size && is_plain_letter(f->text[at])) at++; /* nearly always all of it */
+    w->letters += (uint32_t)(at - start);
+    if (at < f->size && f->text[at] != '\'' && (unsigned char)f->text[at] < 0x80) return at;
     while (at < f->size) {
         int length;
         int32_t c = letter_at(f, at, &length);
