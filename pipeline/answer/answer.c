@@ -9,7 +9,6 @@
 typedef struct {
     answering a;
     prompt_list prompts;
-    answer_arm *arms;
     int32_t n_arms;
     answer_item *items;
     part_files parts;
@@ -17,6 +16,63 @@ typedef struct {
     px_str job_text;
     double began_s;
 } whole;
+
+/* --- what the arms share --- */
+
+void answer_head(const answering *a, const answer_item *item, px_str *out) {
+    const answer_arm *arm = &a->arms[item->arm];
+    px_str_text(out, a->prompts->items[item->prompt].head);
+    if (arm->name) {
+        px_str_text(out, ",\"arm\":");
+        px_str_json(out, arm->name, strlen(arm->name));
+    }
+    if (a->config->generate_n > 1) px_str_format(out, ",\"sample\":%d", (int)item->sample);
+}
+
+px_err *answer_refuse(const answering *a, int64_t item, const char *why) {
+    px_str line = {0};
+    answer_head(a, &a->items[item], &line);
+    px_str_text(&line, ",\"text\":\"\",\"tokens\":[],\"context_tokens\":0,\"prompt_tokens\":0,"
+                       "\"new_tokens\":0,\"finish\":\"error\",\"error\":");
+    px_str_json(&line, why, strlen(why));
+    px_str_char(&line, '}');
+    px_err *err = parts_add(a->parts, item, &line);
+    px_str_free(&line);
+    return err;
+}
+
+px_err *answer_messages(const answering *a, const answer_item *item, px_arena *arena,
+                        px_message **messages, int *n, const char **context) {
+    const prompt *p = &a->prompts->items[item->prompt];
+    const context_kind kind = a->arms[item->arm].context;
+    *messages = p->messages;
+    *n = p->n_messages;
+    *context = NULL;
+    if (kind == CONTEXT_NONE || !a->people) return NULL;
+    PX_PASS(context_text(people_find(a->people, p->user_id), kind, arena, context));
+    if (!*context) return NULL;
+    const bool has_system = !strcmp(p->messages[0].role, "system");
+    px_message *all = px_take(arena, px_message, p->n_messages + 1);
+    PX_PASS(px_arena_ok(arena));
+    all[0] = (px_message){"system", *context, strlen(*context)};
+    memcpy(all + 1, p->messages, (size_t)p->n_messages * sizeof *all);
+    *messages = all;
+    *n = p->n_messages + 1;
+    if (!has_system) return NULL;
+    px_str both = {0}; /* one system message: what is told, then the prompt's own */
+    px_str_format(&both, "%s\n\n%s", *context, p->messages[0].text);
+    px_err *err = px_str_ok(&both);
+    if (!err) {
+        all[1] = (px_message){"system", px_arena_text(arena, both.data, both.size), both.size};
+        err = px_arena_ok(arena);
+    }
+    px_str_free(&both);
+    *messages = all + 1;
+    *n = p->n_messages;
+    return err;
+}
+
+/* --- the job --- */
 
 static px_err *list_items(whole *w) {
     const int64_t n = w->prompts.n * w->n_arms * w->a.config->generate_n;
@@ -37,9 +93,11 @@ static px_err *describe_job(whole *w) {
     const px_config *config = w->a.config;
     const px_decoding how = px_decoding_of(config);
     px_str *out = &w->job_text;
-    px_str_format(out, "{\n  \"prompts_sha256\": \"%s\",\n  \"arms\": [", w->prompts.sha256.hex);
+    px_str_format(out, "{\n  \"prompts_sha256\": \"%s\",\n", w->prompts.sha256.hex);
+    if (w->a.people) px_str_format(out, "  \"people_sha256\": \"%s\",\n", w->a.people->sha256.hex);
+    px_str_text(out, "  \"arms\": [");
     for (int32_t i = 0; i < w->n_arms; i++) {
-        const answer_arm *arm = &w->arms[i];
+        const answer_arm *arm = &w->a.arms[i];
         const char *texts[] = {arm->name, arm->model_path, arm->run_dir};
         static const char *const keys[] = {"name", "model", "run"};
         px_str_text(out, i ? ",\n    {" : "\n    {");
@@ -49,8 +107,13 @@ static px_err *describe_job(whole *w) {
             px_str_json(out, texts[k], strlen(texts[k]));
             px_str_text(out, ", ");
         }
-        px_str_format(out, "\"step\": %lld, \"user\": \"%s\"}", (long long)arm->step,
-                      users[arm->user]);
+        if (arm->endpoint) {
+            px_str_text(out, "\"endpoint\": ");
+            px_json_print(arm->endpoint, out);
+            px_str_text(out, ", ");
+        }
+        px_str_format(out, "\"step\": %lld, \"user\": \"%s\", \"context\": %d}",
+                      (long long)arm->step, users[arm->user], (int)arm->context);
     }
     px_str_text(out, "\n  ],\n  \"stop\": [");
     for (int i = 0; i < w->a.job->n_stops; i++) {
@@ -81,22 +144,13 @@ static px_err *open_all(whole *w) {
     const px_answer_job *job = w->a.job;
     px_err *err = prompts_read(job->prompts_path, &w->prompts);
     w->a.prompts = &w->prompts;
-    if (!err) {
-        w->n_arms = 1;
-        w->arms = calloc(1, sizeof *w->arms);
-        w->sums = calloc(1, sizeof *w->sums);
-        if (!w->arms || !w->sums)
-            err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
-        else
-            w->arms[0] = (answer_arm){NULL, job->model_path, job->run_dir, job->step, job->user};
-        w->a.arms = w->arms;
-    }
+    w->sums = calloc((size_t)w->n_arms, sizeof *w->sums);
+    if (!err && !w->sums) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
     if (!err) err = list_items(w);
     if (!err) err = describe_job(w);
     PX_PASS(px_agree_all(w->a.ranks, err));
     w->a.parts = &w->parts;
-    return parts_open_all(w->a.ranks, job->out_path, w->job_text.data, job->resume, job->overwrite,
-                          w->a.n_items, &w->parts);
+    return parts_open_all(w->a.ranks, job, w->job_text.data, w->a.n_items, &w->parts);
 }
 
 static px_err *run_arm_all(whole *w, int32_t arm) {
@@ -106,7 +160,9 @@ static px_err *run_arm_all(whole *w, int32_t arm) {
     err = px_agree_all(w->a.ranks, err);
     for (int64_t i = 0; !err && i < w->a.n_items; i++)
         if (w->items[i].arm == arm && !w->parts.done[i]) mine[n++] = i;
-    if (!err && n > 0) err = arm_local_all(&w->a, arm, mine, n, &w->sums[arm]);
+    if (!err && n > 0)
+        err = (w->a.arms[arm].endpoint ? arm_remote_all : arm_local_all)(&w->a, arm, mine, n,
+                                                                         &w->sums[arm]);
     free(mine);
     return err;
 }
@@ -114,11 +170,11 @@ static px_err *run_arm_all(whole *w, int32_t arm) {
 static void sum_over_ranks(whole *w) {
     for (int32_t i = 0; i < w->n_arms; i++) {
         arm_sums *s = &w->sums[i];
-        int64_t all[] = {s->n_answers,     s->n_failed,   s->n_generic,     s->context_tokens,
-                         s->prompt_tokens, s->new_tokens, s->shared_tokens, s->n_stop};
-        px_sum_i64_all(w->a.ranks, all, PX_COUNT(all));
-        *s =
-            (arm_sums){all[0], all[1], all[2], all[3], all[4], all[5], all[6], all[7], s->engine_s};
+        int64_t *all[] = {&s->n_answers,      &s->n_failed,      &s->n_generic,  &s->n_untold,
+                          &s->context_tokens, &s->prompt_tokens, &s->new_tokens, &s->shared_tokens,
+                          &s->n_stop,         &s->n_cached};
+        for (size_t k = 0; k < PX_COUNT(all); k++) px_sum_i64_all(w->a.ranks, all[k], 1);
+        px_spread_f64_all(w->a.ranks, &s->usd, 1);
     }
 }
 
@@ -138,39 +194,101 @@ static px_err *write_meta(const whole *w) {
     return err;
 }
 
-static void print_summary(const whole *w) {
-    const double took = px_now_s() - w->began_s;
+/* A mean, or "-" where there is nothing. */
+static const char *mean(int64_t sum, int64_t n, char out[32]) {
+    if (n == 0) return "-";
+    snprintf(out, 32, "%.1f", (double)sum / (double)n);
+    return out;
+}
+static const char *ratio(int64_t sum, int64_t n, int64_t sum_to, int64_t n_to, char out[32]) {
+    if (n == 0 || n_to == 0 || sum_to == 0) return "-";
+    snprintf(out, 32, "%.2f", (double)sum / (double)n / ((double)sum_to / (double)n_to));
+    return out;
+}
+
+/* The arm that others are compared with: the first with soft tokens. */
+static const arm_sums *soft_arm(const whole *w) {
+    for (int32_t i = 0; i < w->n_arms; i++)
+        if (w->a.arms[i].run_dir && w->a.arms[i].context == CONTEXT_NONE &&
+            w->sums[i].context_tokens > 0)
+            return &w->sums[i];
+    return NULL;
+}
+
+/* Tokens an answer takes: because of the person, before the answer, of the answer; and the first
+ * two against those of the soft tokens' arm. */
+static void print_table(const whole *w) {
+    const arm_sums *to = soft_arm(w), none = {0};
+    if (!to) to = &none;
+    printf("%-16s %8s %10s %10s %10s %8s %8s\n", "arm", "answers", "context", "prompt", "new", "R1",
+           "R2");
     for (int32_t i = 0; i < w->n_arms; i++) {
         const arm_sums *s = &w->sums[i];
-        printf(
-            "%s%lld answers, %lld new tokens (%.0f a second in all), %lld prompt tokens of which "
-            "%lld came from the cache, %lld ended their turn, %lld were cut at their longest\n",
-            w->arms[i].name ? w->arms[i].name : "", (long long)s->n_answers,
-            (long long)s->new_tokens, (double)s->new_tokens / took, (long long)s->prompt_tokens,
-            (long long)s->shared_tokens, (long long)s->n_stop,
-            (long long)(s->n_answers - s->n_stop));
-        if (s->n_generic)
-            printf(
-                "%lld of them with the generic user's soft tokens: the run knows no such person\n",
-                (long long)s->n_generic);
-        if (s->n_failed)
-            printf("%lld prompts could not be answered: their lines say why\n",
-                   (long long)s->n_failed);
+        char texts[5][32];
+        printf("%-16s %8lld %10s %10s %10s %8s %8s\n", w->a.arms[i].name, (long long)s->n_answers,
+               w->a.arms[i].endpoint ? "-" : mean(s->context_tokens, s->n_answers, texts[0]),
+               mean(s->prompt_tokens, s->n_answers, texts[1]),
+               mean(s->new_tokens, s->n_answers, texts[2]),
+               ratio(s->context_tokens, s->n_answers, to->context_tokens, to->n_answers, texts[3]),
+               ratio(s->prompt_tokens, s->n_answers, to->prompt_tokens, to->n_answers, texts[4]));
     }
+    printf(
+        "(tokens, mean of the answers made now: context is what is there because of the person;\n"
+        "R1 and R2 are context and prompt against those of the arm with soft tokens)\n");
+}
+
+static void print_counts(const whole *w, int32_t i) {
+    const arm_sums *s = &w->sums[i];
+    const char *name = w->a.arms[i].name ? w->a.arms[i].name : "all";
+    if (s->n_generic)
+        printf("%s: %lld with the generic user's soft tokens, the run knows no such person\n", name,
+               (long long)s->n_generic);
+    if (s->n_untold)
+        printf("%s: %lld without a context, the survey says nothing of their person\n", name,
+               (long long)s->n_untold);
+    if (s->n_failed)
+        printf("%s: %lld prompts could not be answered: their lines say why\n", name,
+               (long long)s->n_failed);
+    if (s->n_cached || s->usd > 0)
+        printf("%s: %lld answers from the endpoint's cache, $%.4f spent\n", name,
+               (long long)s->n_cached, s->usd);
+}
+
+static void print_summary(const whole *w) {
+    const double took = px_now_s() - w->began_s;
+    arm_sums all = {0};
+    for (int32_t i = 0; i < w->n_arms; i++) {
+        const arm_sums *s = &w->sums[i];
+        all.n_answers += s->n_answers, all.new_tokens += s->new_tokens;
+        all.prompt_tokens += s->prompt_tokens, all.shared_tokens += s->shared_tokens;
+        all.n_stop += s->n_stop;
+    }
+    printf("%lld answers, %lld new tokens (%.0f a second in all), %lld prompt tokens of which %lld "
+           "came "
+           "from the cache, %lld ended their turn, %lld were cut at their longest\n",
+           (long long)all.n_answers, (long long)all.new_tokens, (double)all.new_tokens / took,
+           (long long)all.prompt_tokens, (long long)all.shared_tokens, (long long)all.n_stop,
+           (long long)(all.n_answers - all.n_stop));
+    for (int32_t i = 0; i < w->n_arms; i++) print_counts(w, i);
+    if (w->n_arms > 1) print_table(w);
 }
 
 static px_err *finish(whole *w) {
     PX_PASS(write_meta(w));
     PX_PASS(parts_merge(&w->parts, w->a.job->out_path));
-    print_summary(w);
+    if (!w->a.job->quiet) print_summary(w);
     return NULL;
 }
 
-px_err *px_answer_all(const px_ranks *ranks, const px_config *config, const px_answer_job *job) {
-    whole w = {.a = {.ranks = ranks, .config = config, .job = job}, .began_s = px_now_s()};
+px_err *answer_with_arms_all(const px_ranks *ranks, const px_config *config,
+                             const px_answer_job *job, const answer_arm *arms, int32_t n_arms,
+                             const person_list *people) {
+    whole w = {.a = {.ranks = ranks, .config = config, .job = job, .people = people, .arms = arms},
+               .n_arms = n_arms,
+               .began_s = px_now_s()};
     px_err *err = NULL;
     PX_PASS_TO(done, open_all(&w));
-    for (int32_t arm = 0; arm < w.n_arms; arm++) PX_PASS_TO(done, run_arm_all(&w, arm));
+    for (int32_t arm = 0; arm < n_arms; arm++) PX_PASS_TO(done, run_arm_all(&w, arm));
     PX_PASS_TO(done, px_agree_all(ranks, parts_close(&w.parts)));
     sum_over_ranks(&w);
     err = px_agree_all(ranks, ranks->rank == 0 ? finish(&w) : NULL);
@@ -179,7 +297,40 @@ done:
     prompts_free(&w.prompts);
     px_str_free(&w.job_text);
     free(w.items);
-    free(w.arms);
     free(w.sums);
     return err;
+}
+
+static px_err *with_file_all(const px_ranks *ranks, const px_config *config,
+                             const px_answer_job *job) {
+    arm_file file = {0};
+    person_list people = {0};
+    prompt_list prompts = {0};
+    px_err *err = NULL;
+    PX_PASS_TO(done, px_agree_all(ranks, arms_read(job->arms_path, job, &file)));
+    if (file.needs_people) {
+        err = prompts_read(job->prompts_path, &prompts);
+        if (!err)
+            err = people_read(job->data_dir, job->corpus_path, &prompts, file.needs_summaries,
+                              &people);
+        PX_PASS_TO(done, px_agree_all(ranks, err));
+        if (file.needs_summaries && file.has_writer)
+            PX_PASS_TO(done, summaries_all(ranks, config, &file.writer, job->threads, &people));
+    }
+    err = answer_with_arms_all(ranks, config, job, file.arms, file.n,
+                               file.needs_people ? &people : NULL);
+done:
+    people_free(&people);
+    prompts_free(&prompts);
+    arms_free(&file);
+    return err;
+}
+
+px_err *px_answer_all(const px_ranks *ranks, const px_config *config, const px_answer_job *job) {
+    if (job->arms_path) return with_file_all(ranks, config, job);
+    const answer_arm only = {.model_path = job->model_path,
+                             .run_dir = job->run_dir,
+                             .step = job->step,
+                             .user = job->user};
+    return answer_with_arms_all(ranks, config, job, &only, 1, NULL);
 }

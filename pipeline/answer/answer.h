@@ -16,7 +16,10 @@ typedef struct {
     px_arm_user user;
     const char *const *stops; /* texts that end an answer; they are not part of it */
     int n_stops;
-    bool resume, overwrite;
+    const char *arms_path;         /* arms.json, or NULL: one arm without a name */
+    const char *data_dir;          /* PRISM folder, for arms that tell a model about people */
+    const char *corpus_path;       /* whose training conversations summaries may draw on, or NULL */
+    bool resume, overwrite, quiet; /* quiet: no summary on stdout */
     int threads;
 } px_answer_job;
 /* Collective. Answers, writes out_path and out_path.meta.json, prints a summary on rank 0.

@@ -5,14 +5,11 @@
 
 #include "answer_internal.h"
 
-/* Taken from the counter so often that everybody's next look finds nothing left. */
-#define COUNTER_STOP ((int64_t)1 << 48)
-
 /* One answer under way. */
 typedef struct {
     int64_t item;
     int32_t prompt_tokens, context_tokens;
-    bool generic, stopped;
+    bool generic, soft, stopped;
     px_ids ids;
     px_str logprobs, text; /* text: of the answer so far, where stop texts are looked for */
     px_finish finish;
@@ -31,7 +28,8 @@ typedef struct {
     under_way **open; /* [batch] */
     int32_t n_open, n_over;
     arm_sums *sums;
-    px_err *err; /* of the sink */
+    px_err *err;     /* of the sink */
+    px_arena *arena; /* of one request */
     px_progress progress;
 } arm_run;
 
@@ -41,17 +39,6 @@ static void write_ids(px_str *out, const px_ids *ids) {
     px_str_text(out, ",\"tokens\":[");
     for (int32_t i = 0; i < ids->n; i++) px_str_format(out, "%s%d", i ? "," : "", (int)ids->ids[i]);
     px_str_char(out, ']');
-}
-
-/* The prompt's keys, then the answer's. */
-static void write_head(const arm_run *r, const answer_item *item, px_str *out) {
-    const answering *a = r->a;
-    px_str_text(out, a->prompts->items[item->prompt].head);
-    if (r->arm->name) {
-        px_str_text(out, ",\"arm\":");
-        px_str_json(out, r->arm->name, strlen(r->arm->name));
-    }
-    if (a->config->generate_n > 1) px_str_format(out, ",\"sample\":%d", (int)item->sample);
 }
 
 /* The text of ids. A model's vocabulary may be padded beyond its tokenizer's: such ids have none.
@@ -81,7 +68,7 @@ static px_err *finish_answer(arm_run *r, under_way *u) {
     px_str line = {0}, text = {0};
     px_err *err = answer_text(r, u, &text);
     if (!err) {
-        write_head(r, item, &line);
+        answer_head(r->a, item, &line);
         px_str_text(&line, ",\"text\":");
         px_str_json(&line, text.data ? text.data : "", text.size);
         write_ids(&line, &u->ids);
@@ -107,20 +94,6 @@ static px_err *finish_answer(arm_run *r, under_way *u) {
     return err;
 }
 
-/* A prompt that cannot be answered has a line too, with the reason. */
-static px_err *refuse_item(arm_run *r, int64_t i, const char *why) {
-    px_str line = {0};
-    write_head(r, &r->a->items[i], &line);
-    px_str_text(&line, ",\"text\":\"\",\"tokens\":[],\"prompt_tokens\":0,\"new_tokens\":0,"
-                       "\"finish\":\"error\",\"error\":");
-    px_str_json(&line, why, strlen(why));
-    px_str_char(&line, '}');
-    px_err *err = parts_add(r->a->parts, i, &line);
-    px_str_free(&line);
-    r->sums->n_failed++;
-    return err;
-}
-
 /* --- requests --- */
 
 static void under_way_free(under_way *u) {
@@ -142,7 +115,18 @@ static int32_t user_row(const arm_run *r, const prompt *p, bool *generic) {
     return row;
 }
 
-static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids) {
+/* Tokens of what is told of the person: of that text by itself. */
+static px_err *count_context(arm_run *r, const char *context, int32_t *n) {
+    px_ids ids = {0};
+    *n = 0;
+    if (!context) return NULL;
+    px_err *err = px_encode(r->tok, context, strlen(context), false, &ids);
+    *n = ids.n;
+    px_ids_free(&ids);
+    return err;
+}
+
+static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids, const char *context) {
     const answer_item *item = &r->a->items[i];
     const prompt *p = &r->a->prompts->items[item->prompt];
     under_way *u = calloc(1, sizeof *u);
@@ -152,10 +136,13 @@ static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids) {
                           .user = user_row(r, p, &u->generic),
                           .how = px_decoding_of(r->a->config),
                           .tag = u};
+    const int32_t soft = request.user >= 0 ? px_engine_soft_tokens(r->engine) : 0;
     u->item = i;
-    u->context_tokens = request.user >= 0 ? px_engine_soft_tokens(r->engine) : 0;
-    u->prompt_tokens = ids->n + u->context_tokens;
-    px_err *err = px_request_key(p->id, item->sample, &request.key);
+    u->soft = soft > 0;
+    u->prompt_tokens = ids->n + soft;
+    px_err *err = count_context(r, context, &u->context_tokens);
+    u->context_tokens += soft;
+    if (!err) err = px_request_key(p->id, item->sample, &request.key);
     if (!err) err = px_engine_add(r->engine, &request);
     if (err) {
         under_way_free(u);
@@ -165,17 +152,28 @@ static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids) {
     return NULL;
 }
 
-/* Item i, if it is not done already; one that is bad input becomes a line that says so. */
-static px_err *start_item(arm_run *r, int64_t i) {
-    const prompt *p = &r->a->prompts->items[r->a->items[i].prompt];
+static px_err *encode_item(arm_run *r, int64_t i) {
     px_ids ids = {0};
-    if (r->a->parts->done[i]) return NULL;
-    px_err *err = px_template_encode(r->tmpl, r->tok, p->messages, p->n_messages, true, &ids);
-    if (!err) err = add_request(r, i, &ids);
+    px_message *messages = NULL;
+    const char *context = NULL;
+    int n = 0;
+    const size_t mark = px_arena_mark(r->arena);
+    px_err *err = answer_messages(r->a, &r->a->items[i], r->arena, &messages, &n, &context);
+    if (!err) err = px_template_encode(r->tmpl, r->tok, messages, n, true, &ids);
+    if (!err) err = add_request(r, i, &ids, context);
+    if (!err && r->arm->context != CONTEXT_NONE && !context) r->sums->n_untold++;
+    px_arena_reset(r->arena, mark);
     px_ids_free(&ids);
+    return err;
+}
+
+/* Item i; one that is bad input becomes a line that says so. */
+static px_err *start_item(arm_run *r, int64_t i) {
+    px_err *err = encode_item(r, i);
     if (!err || px_err_kind(err) != PX_BAD_INPUT) return err;
-    px_err *failed = refuse_item(r, i, px_err_text(err));
+    px_err *failed = answer_refuse(r->a, i, px_err_text(err));
     px_err_free(err);
+    r->sums->n_failed++;
     return failed;
 }
 
@@ -272,7 +270,6 @@ static px_err *work(arm_run *r) {
         px_progress_at(&r->progress, PX_MIN(r->taken, r->n_mine) - r->n_open, "%.0f tokens/s",
                        (double)n.new_tokens / (px_now_s() - began));
     }
-    r->sums->engine_s = px_now_s() - began;
     r->sums->shared_tokens = px_engine_count(r->engine).shared_rows;
     px_progress_end(&r->progress, r->n_mine, "%lld new tokens", (long long)r->sums->new_tokens);
     return NULL;
@@ -287,6 +284,7 @@ static px_err *open_arm(arm_run *r) {
                                    .threads = a->job->threads,
                                    .batch = a->config->generate_batch,
                                    .cache_tokens = a->config->generate_cache_tokens};
+    PX_PASS(px_arena_new(1 << 16, &r->arena));
     PX_PASS(px_engine_open(&setup, &r->engine));
     PX_PASS(px_tokenizer_open(px_engine_model_path(r->engine), &r->tok));
     static const char *const names[] = {"auto", "chatml", "llama2", "llama3", "zephyr", "mistral"};
@@ -313,6 +311,7 @@ done:
     for (int32_t i = 0; i < r.n_open; i++) under_way_free(r.open[i]);
     free(r.open);
     px_err_free(r.err);
+    px_arena_free(r.arena);
     px_template_close(r.tmpl);
     px_tokenizer_close(r.tok);
     px_engine_close(r.engine);

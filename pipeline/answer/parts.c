@@ -72,33 +72,35 @@ static px_err *mark_done(void *state, int64_t item, const char *answer, size_t s
 
 /* --- opening --- */
 
-static px_err *job_compare(const part_files *parts, const char *job) {
+static px_err *job_compare(const part_files *parts, const char *job, bool *same) {
     px_bytes text = {0};
     char *path = px_path_join(parts->dir, "job.json");
     if (!path) PX_NO_MEMORY();
     px_err *err = px_file_read(path, &text);
-    if (!err && strcmp(text.data, job) != 0)
-        err = px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
-                         "%s: the answers there are of another model, other prompts or other "
-                         "settings; --overwrite begins anew",
-                         path);
+    *same = !err && !strcmp(text.data, job);
     px_bytes_free(&text);
     free(path);
     return err;
 }
 
 /* Rank 0: is there something already, and what becomes of it. */
-static px_err *prepare(const part_files *parts, const char *out_path, const char *job, bool resume,
-                       bool overwrite) {
-    const bool there = px_path_is_dir(parts->dir);
-    if (px_path_is_dir(out_path)) PX_FAIL(PX_BAD_INPUT, "%s: is a folder", out_path);
-    if (!overwrite && px_path_exists(out_path) && !(resume && there))
-        PX_FAIL(PX_BAD_INPUT, "%s is there already; --overwrite answers anew", out_path);
-    if (there && !overwrite && !resume)
+static px_err *prepare(const part_files *parts, const px_answer_job *how, const char *job) {
+    const bool there = px_path_is_dir(parts->dir), go_on = how->resume && !how->overwrite;
+    bool same = false;
+    if (px_path_is_dir(how->out_path)) PX_FAIL(PX_BAD_INPUT, "%s: is a folder", how->out_path);
+    if (!how->overwrite && px_path_exists(how->out_path) && !(how->resume && there))
+        PX_FAIL(PX_BAD_INPUT, "%s is there already; --overwrite answers anew", how->out_path);
+    if (there && !how->overwrite && !how->resume)
         PX_FAIL(PX_BAD_INPUT,
                 "%s holds answers of an interrupted run; --resume goes on, --overwrite begins anew",
                 parts->dir);
-    if (there && resume && !overwrite) return job_compare(parts, job);
+    if (there && go_on) PX_PASS(job_compare(parts, job, &same));
+    if (same) return NULL;
+    if (there && go_on && !how->quiet)
+        PX_FAIL(PX_BAD_INPUT,
+                "%s/job.json: the answers there are of another model, other prompts or other "
+                "settings; --overwrite begins anew",
+                parts->dir);
     PX_PASS(px_dir_remove(parts->dir));
     PX_PASS(px_dir_make(parts->dir));
     char *path = px_path_join(parts->dir, "job.json");
@@ -123,17 +125,17 @@ static px_err *open_mine(part_files *parts, int rank) {
     return NULL;
 }
 
-px_err *parts_open_all(const px_ranks *ranks, const char *out_path, const char *job, bool resume,
-                       bool overwrite, int64_t n, part_files *out) {
+px_err *parts_open_all(const px_ranks *ranks, const px_answer_job *how, const char *job, int64_t n,
+                       part_files *out) {
     px_str dir = {0};
     *out = (part_files){.n = n};
-    px_str_format(&dir, "%s.parts", out_path);
+    px_str_format(&dir, "%s.parts", how->out_path);
     px_err *err = px_str_ok(&dir);
     out->dir = dir.data;
     out->done = calloc((size_t)n + 1, 1);
     if (!err && !out->done) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
     PX_PASS(px_agree_all(ranks, err));
-    if (ranks->rank == 0) err = prepare(out, out_path, job, resume, overwrite);
+    if (ranks->rank == 0) err = prepare(out, how, job);
     PX_PASS(px_agree_all(ranks, err));
     err = each_part(out->dir, mark_done, out);
     PX_PASS(px_agree_all(ranks, err)); /* nobody writes before all have read */

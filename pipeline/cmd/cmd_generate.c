@@ -14,6 +14,9 @@ enum {
     KEY_OUT,
     KEY_USER,
     KEY_STOP,
+    KEY_ARMS,
+    KEY_DATA,
+    KEY_CORPUS,
     KEY_RESUME,
     KEY_OVERWRITE,
     KEY_FIRST_SHORT /* short forms of configuration keys, in the order of `shorts` */
@@ -107,6 +110,15 @@ static error_t parse_generate(int key, char *arg, struct argp_state *state) {
         }
         o->stops[o->job.n_stops++] = arg;
         break;
+    case KEY_ARMS:
+        o->job.arms_path = arg;
+        break;
+    case KEY_DATA:
+        o->job.data_dir = arg;
+        break;
+    case KEY_CORPUS:
+        o->job.corpus_path = arg;
+        break;
     case KEY_RESUME:
         o->job.resume = true;
         break;
@@ -134,6 +146,12 @@ static struct argp_option options[] = {
      "run knows no such person), generic or none",
      0},
     {"stop", KEY_STOP, "TEXT", 0, "Ends an answer before this text; may be given again", 0},
+    {"arms", KEY_ARMS, "FILE", 0,
+     "Every prompt by every arm of this file (configs/arms.json); --model: of arms that name none",
+     0},
+    {"data", KEY_DATA, "DIR", 0, "PRISM folder, for arms that tell a model about people", 0},
+    {"corpus", KEY_CORPUS, "FILE", 0,
+     "corpus.h5, whose training conversations summaries of people may draw on", 0},
     {"resume", KEY_RESUME, NULL, 0, "Goes on with an interrupted run; begins where there is none",
      0},
     {"overwrite", KEY_OVERWRITE, NULL, 0, "Answers anew what is there already", 0},
@@ -170,7 +188,10 @@ px_err *cmd_generate(px_ranks *ranks, int argc, char **argv) {
     for (size_t i = 0, k = 0; i < PX_COUNT(options) && k < PX_COUNT(shorts); i++)
         if (options[i].key >= KEY_FIRST_SHORT) options[i].name = shorts[k++].option;
     PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
-    if (!o.job.run_dir && !o.job.model_path) PX_FAIL(PX_BAD_INPUT, "--run or --model is missing");
+    if (o.job.arms_path && o.job.run_dir)
+        PX_FAIL(PX_BAD_INPUT, "--arms and --run: the file names the runs");
+    if (!o.job.arms_path && !o.job.run_dir && !o.job.model_path)
+        PX_FAIL(PX_BAD_INPUT, "--run or --model is missing");
     PX_PASS(px_cli_need("prompts", o.job.prompts_path));
     PX_PASS(px_cli_need("out", o.job.out_path));
     if (o.job.resume && o.job.overwrite)

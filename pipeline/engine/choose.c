@@ -9,7 +9,7 @@
 /* Exponents below are left out of sums: e^-30 times any vocabulary is below f32's rounding. */
 static const float NEGLIGIBLE = -30.0f;
 
-static void penalise(float *logits, int64_t vocab, const px_choice *c, float penalty) {
+static void penalise(float *logits, int64_t vocab, const px_choosing *c, float penalty) {
     for (int32_t i = 0; i < c->n_distinct; i++) {
         const int32_t id = c->distinct[i];
         if (id >= 0 && id < vocab)
@@ -18,7 +18,7 @@ static void penalise(float *logits, int64_t vocab, const px_choice *c, float pen
 }
 
 /* Bans each token that would repeat an n-gram of the prompt or the answer. */
-static void ban_ngrams(float *logits, int64_t vocab, const px_choice *c, int64_t n) {
+static void ban_ngrams(float *logits, int64_t vocab, const px_choosing *c, int64_t n) {
     if (c->n < n) return;
     const int32_t *last = c->ids + c->n - (n - 1);
     for (int64_t i = 0; i + n <= c->n; i++)
@@ -121,7 +121,7 @@ static int64_t shortlist(const float *logits, int64_t vocab, const px_decoding *
     return n;
 }
 
-static int32_t draw(const px_candidate *c, int64_t n, const px_choice *choice) {
+static int32_t draw(const px_candidate *c, int64_t n, const px_choosing *choice) {
     const px_rng rng = {choice->how->seed, PX_RNG_GENERATE};
     const double u = px_rng_uniform(rng, choice->key, (uint64_t)choice->n_new);
     const double all = sum_first(c, n);
@@ -133,7 +133,7 @@ static int32_t draw(const px_candidate *c, int64_t n, const px_choice *choice) {
     return c[n - 1].id;
 }
 
-int32_t px_choose(float *logits, int64_t vocab, const px_choice *choice, px_candidate *room) {
+int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_candidate *room) {
     const px_decoding *how = choice->how;
     if (how->repetition_penalty != 1)
         penalise(logits, vocab, choice, (float)how->repetition_penalty);

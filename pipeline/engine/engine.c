@@ -274,7 +274,7 @@ static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
     const sequence *s = e->running.items[e->wanted_of[w]];
     const int64_t mine = (int64_t)omp_get_thread_num() * e->vocab;
     float *logits = e->logits + (int64_t)w * e->vocab, *raw = e->raw + mine;
-    const px_choice choice = {.how = &s->request.how,
+    const px_choosing choice = {.how = &s->request.how,
                               .ids = s->plain,
                               .n = s->n_plain,
                               .n_new = s->n_new,

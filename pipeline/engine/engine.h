@@ -108,14 +108,14 @@ typedef struct {
     const int32_t *ends;
     int n_ends;
     uint64_t key;
-} px_choice;
+} px_choosing;
 /* Candidates while a token is chosen; room for the vocabulary. */
 typedef struct {
     int32_t id;
     float x;
 } px_candidate;
 /* Changes logits [vocab]. */
-int32_t px_choose(float *logits, int64_t vocab, const px_choice *choice, px_candidate *room);
+int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_candidate *room);
 /* The n best of logits by log-probability, ties by id, and the logarithm of Σ exp in *lse. */
 void px_best(const float *logits, int64_t vocab, px_alternative *best, int32_t n, double *lse);
 

@@ -112,6 +112,44 @@ check too-long "$X" generate --model tiny --prompts long.jsonl --out l.jsonl --t
 same too-long-line "$(grep -c '"finish":"error","error":"a prompt of' l.jsonl) $(grep -c '"finish":"length"' l.jsonl)" "1 1"
 grep -q '1 prompts could not be answered' "$T/out" && ok too-long-counted || fail too-long-counted "$(cat "$T/out")"
 
+# Arms: every prompt by every arm, in the order of the prompts; people told of in words.
+cat >arms.json <<'E2'
+{"arms": [
+  {"name": "base"},
+  {"name": "ppft", "run": "run"},
+  {"name": "facts", "context": "demographics"},
+  {"name": "profile", "context": "summary"}],
+ "summary": {"cache": "summaries"}} // the base writes them
+E2
+arms=("$X" generate --prompts p.jsonl --model tiny --arms arms.json --data data --max-new-tokens 12 --set threads=1)
+check arms "${arms[@]}" --out arms.jsonl
+cp out table 2>/dev/null || cp "$T/out" table
+same arms-lines "$(wc -l <arms.jsonl)" 96
+same arms-in-order "$(sed -n '1,5s/.*"arm":"\([a-z]*\)".*/\1/p' arms.jsonl | tr '\n' ' ')" "base ppft facts profile base "
+same arms-context "$(sed -n 1,2p arms.jsonl | grep -o '"context_tokens":[0-9]*' | tr '\n' ' ')" '"context_tokens":0 "context_tokens":10 '
+[ "$(sed -n 3p arms.jsonl | sed 's/.*"context_tokens":\([0-9]*\).*/\1/')" -gt 20 ] && ok arms-facts ||
+    fail arms-facts "$(sed -n 3p arms.jsonl | cut -c 1-300)"
+grep -qE '^profile +24 ' table && grep -q 'R1' table && ok arms-table || fail arms-table "$(cat table)"
+grep -q 'facts: 16 without a context' table && ok arms-untold || fail arms-untold "$(cat table)"
+check arms-2-ranks mpirun -n 2 "${arms[@]}" --out arms2.jsonl --batch 3
+cmp -s arms.jsonl arms2.jsonl && ok arms-same || fail arms-same "another text"
+[ "$(ls summaries/*.txt 2>/dev/null | wc -l)" = 1 ] && ok summary-cached || fail summary-cached "$(ls summaries)"
+echo 'They like short answers.' >"$(ls summaries/*.txt)"
+check arms-cached "${arms[@]}" --out arms3.jsonl
+cmp -s arms.jsonl arms3.jsonl && fail summary-used "what the cache holds is not used" || ok summary-used
+check arms-choices "${arms[@]}" --out arms4.jsonl --corpus corpus.h5
+cmp -s arms3.jsonl arms4.jsonl && fail choices-used "training choices make no difference" || ok choices-used
+bad_arms() { printf '%s\n' "$1" >bad.json; }
+badly=("$X" generate --prompts p.jsonl --out w.jsonl --arms bad.json)
+bad_arms '{"arms": [{"name": "a", "modle": "tiny"}]}' && refuses arms-unknown-key 2 'did you mean "model"' "${badly[@]}"
+bad_arms '{"arms": [{"name": "a"}]}' && refuses arms-no-model 2 'names no run, model or endpoint' "${badly[@]}"
+bad_arms '{"arms": [{"name": "a", "model": "tiny"}, {"name": "a", "model": "tiny"}]}' && refuses arms-twice 2 'is taken' "${badly[@]}"
+bad_arms '{"arms": [{"name": "a", "model": "tiny", "user": "x"}]}' && refuses arms-user 2 'own, generic or none' "${badly[@]}"
+bad_arms '{"arms": [{"name": "a", "model": "tiny", "context": "demographics"}]}' && refuses arms-no-data 2 '--data' "${badly[@]}"
+bad_arms '{"arms": []}' && refuses arms-empty 2 '"arms" is empty' "${badly[@]}"
+bad_arms '{"arms": [{"name": "a", "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m", "max_retries": 0}}]}' &&
+    LIMIT=120 refuses arms-dead-endpoint 1 'no answer|refused|connect' "${badly[@]}"
+
 # Done wrong.
 use=("$X" generate --model tiny --out w.jsonl --prompts)
 refuses no-prompts 2 'prompts is missing' "$X" generate --model tiny --out w.jsonl

@@ -286,7 +286,7 @@ static void choices_follow_transformers(void **state) {
         for (int v = 0; v < VOCAB; v++) assert_int_equal(fscanf(file, "%f", &logits[v]), 1);
         for (int v = 0; v < VOCAB; v++) assert_int_equal(fscanf(file, "%lf", &p[v]), 1);
         const int32_t ends[] = {2, 7};
-        px_choice choice = {&how, ids, n_ids, n_new, distinct, n_distinct, ends, 2, 0};
+        px_choosing choice = {&how, ids, n_ids, n_new, distinct, n_distinct, ends, 2, 0};
         const int draws = how.temperature > 0 ? DRAWS : 1;
         for (int i = 0; i < draws; i++) {
             memcpy(work, logits, sizeof work);
