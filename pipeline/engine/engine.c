@@ -275,14 +275,14 @@ static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
     const int64_t mine = (int64_t)omp_get_thread_num() * e->vocab;
     float *logits = e->logits + (int64_t)w * e->vocab, *raw = e->raw + mine;
     const px_choosing choice = {.how = &s->request.how,
-                              .ids = s->plain,
-                              .n = s->n_plain,
-                              .n_new = s->n_new,
-                              .distinct = s->distinct,
-                              .n_distinct = s->n_distinct,
-                              .ends = e->ends,
-                              .n_ends = e->n_ends,
-                              .key = s->request.key};
+                                .ids = s->plain,
+                                .n = s->n_plain,
+                                .n_new = s->n_new,
+                                .distinct = s->distinct,
+                                .n_distinct = s->n_distinct,
+                                .ends = e->ends,
+                                .n_ends = e->n_ends,
+                                .key = s->request.key};
     px_token token = {.tag = s->request.tag, .index = s->n_new};
     double lse = 0;
     if (s->request.how.logprobs > 0) {
