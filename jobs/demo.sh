@@ -2,7 +2,8 @@
 # demo.sh [--ranks N] [--users N] [--out DIR] [--fresh]: the whole way once, on this machine, in less than ten
 # minutes: installs and builds, fetches a small real model, invents people with tastes of their own
 # (synth), and goes from their conversations to two trained models (pooled: DPFT, personal: PPFT), their
-# evaluation, adapters for PEFT and a report. Results lie in runs/demo.
+# evaluation, answers to held-out prompts and their traits, adapters for PEFT and a report. Results lie
+# in runs/demo.
 # Run again, it keeps every step whose command, program and inputs are the same and goes on from the first
 # that differs; an interrupted training goes on from its last checkpoint. --fresh begins anew.
 set -eu
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
     --users) whole "$1" "${2-}" && users=$2 && shift ;;
     --out) out=${2:?--out wants a folder} && shift ;;
     --fresh) fresh=1 ;;
-    -h | --help) sed -n '2,7s/^# //p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,8s/^# //p' "$0" && exit 0 ;;
     *) DIE_CODE=2 die "unknown option $1; accepted: --ranks N, --users N, --out DIR, --fresh" ;;
     esac
     shift
@@ -46,8 +47,8 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 exec 9>"$out/.lock"
 flock -n 9 || die "another demo.sh works in $out"
-[ -z "$fresh" ] || rm -rf "$out"/{data,corpus.h5,corpus.report.json,dpft,ppft,eval,adapters,report.html,.steps}
-mkdir -p "$out/.steps" "$out/eval" "$out/adapters"
+[ -z "$fresh" ] || rm -rf "$out"/{data,corpus.h5,corpus.report.json,dpft,ppft,eval,answers,adapters,report.html,.steps}
+mkdir -p "$out/.steps" "$out/eval" "$out/answers" "$out/adapters"
 
 # step NAME OUTPUT COMMAND...: unless OUTPUT is there and was made by the same command of the same
 # program from the same things. $chain stands for all that came before.
@@ -61,6 +62,7 @@ step() {
         return
     fi
     local again=()
+    [ "$1" != generate ] || again=(--overwrite)
     if [ "$1" = train ]; then
         again=(--overwrite)
         [ "$(cat "$out/.steps/$name.begun" 2>/dev/null)" != "$chain" ] || again=(--resume)
@@ -111,13 +113,25 @@ for run in dpft ppft; do
             ${truth[@]+"${truth[@]}"}
     done
 done
-head_line "8 adapters and report"
+head_line "8 answers to held-out prompts, and their traits"
+launch=(${alone[@]+"${alone[@]}"}) answers=$out/answers
+step prompts "$answers/prompts.jsonl" prompts --data "$out/data" --corpus "$out/corpus.h5" --split seen \
+    --limit 40 --out "$answers/prompts.jsonl"
+printf '{"arms": [{"name": "base", "model": "%s"}, {"name": "dpft", "run": "%s"}, {"name": "ppft", "run": "%s"}]}\n' \
+    "$model" "$out/dpft" "$out/ppft" >"$answers/arms.json"
+launch=("${many[@]}")
+step generate "$answers/answers.jsonl" generate --prompts "$answers/prompts.jsonl" --arms "$answers/arms.json" \
+    --out "$answers/answers.jsonl" --max-new-tokens 96
+step traits "$answers/traits.jsonl" traits --answers "$answers/answers.jsonl" --out "$answers/traits.jsonl"
+
+head_line "9 adapters and report"
 launch=(${alone[@]+"${alone[@]}"})
 for run in dpft ppft; do
     step "export-$run" "$out/adapters/$run/adapter_config.json" export --run "$out/$run" --format peft \
         --out "$out/adapters/$run"
 done
-step report "$out/report.html" report --out "$out/report.html" "$out/dpft" "$out/ppft"
+step report "$out/report.html" report --out "$out/report.html" --answers "$answers/answers.jsonl" \
+    --traits "$answers/traits.summary.json" --truth "$out/data/truth.json" "$out/dpft" "$out/ppft"
 
 head_line "done in $(took "$started") min"
 # One line a run and split, from the row for all conversation types of each summary.
@@ -142,4 +156,5 @@ for run in dpft ppft; do
 done
 say "(few pairs: the intervals above are wide; RUNBOOK.md says how to read them)"
 say "report:   $out/report.html"
+say "answers:  $out/answers/answers.jsonl"
 say "adapters: $out/adapters/dpft, $out/adapters/ppft (for transformers + PEFT)"

@@ -22,6 +22,7 @@ static const command commands[] = {
     {"tokenize", cmd_tokenize, 0, "JSON strings on stdin -> token ids, and back"},
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
+    {"prompts", cmd_prompts, 0, "PRISM folder, corpus.h5 -> p.jsonl of a split's openings"},
     {"generate", cmd_generate, NEEDS_MPI | NEEDS_SIGNALS, "run or model, prompts -> answers"},
     {"serve", cmd_serve, NEEDS_SIGNALS, "run or model behind the chat-completions protocol"},
     {"traits", cmd_traits, NEEDS_MPI, "answers -> sycophancy, relationship seeking, verbosity"},

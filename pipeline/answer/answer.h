@@ -28,4 +28,14 @@ typedef struct {
 PX_CHECKED px_err *px_answer_all(const px_ranks *ranks, const px_config *config,
                                  const px_answer_job *job);
 
+/* Prompts from the data: how people opened the conversations of some splits. */
+typedef struct {
+    const char *data_dir, *corpus_path, *out_path;
+    uint32_t splits; /* bits 1 << px_split */
+    int64_t limit;   /* 0: all */
+} px_heldout;
+/* Writes p.jsonl (id: the conversation's, user_id, split, domain), atomically. Everybody's first
+ * conversation comes before anybody's second. */
+PX_CHECKED px_err *px_heldout_write(const px_heldout *job, int64_t *n_written);
+
 #endif

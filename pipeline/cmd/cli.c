@@ -24,6 +24,18 @@ error_t px_cli_number(const struct argp_state *state, const char *name, const ch
     return EINVAL;
 }
 
+px_err *px_cli_splits(const char *name, uint32_t *out) {
+    static const char *const names[] = {"train", "seen", "unseen"};
+    for (unsigned i = 0; i < 3; i++)
+        if (!strcmp(name, names[i])) {
+            *out = 1u << i;
+            return NULL;
+        }
+    *out = 7;
+    if (!strcmp(name, "all")) return NULL;
+    PX_FAIL(PX_BAD_INPUT, "--split %s: train, seen, unseen or all is wanted", name);
+}
+
 px_err *px_cli_need(const char *name, const char *value) {
     if (!value) PX_FAIL(PX_BAD_INPUT, "--%s is missing", name);
     return NULL;

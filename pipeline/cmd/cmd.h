@@ -11,7 +11,7 @@
 /* argv[0] is the command's name. Rank 0 alone prints results; errors are returned. */
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
 px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
-    cmd_model, cmd_report, cmd_generate, cmd_serve, cmd_traits;
+    cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits;
 
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */
@@ -20,6 +20,8 @@ PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, 
 /* For argp parsers: the option's value as a whole number from 0; EINVAL after saying so. */
 error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
                       int64_t *out);
+/* --split NAME as bits 1 << px_split; "all" is three of them. */
+PX_CHECKED px_err *px_cli_splits(const char *name, uint32_t *out);
 /* PX_BAD_INPUT "--name is missing" when value is NULL. */
 PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
 

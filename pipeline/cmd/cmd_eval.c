@@ -73,18 +73,6 @@ static const struct argp argp = {options,
                                  NULL,
                                  NULL};
 
-static px_err *split_bits(const char *name, uint32_t *out) {
-    static const char *const names[] = {"train", "seen", "unseen"};
-    for (unsigned i = 0; i < 3; i++)
-        if (!strcmp(name, names[i])) {
-            *out = 1u << i;
-            return NULL;
-        }
-    *out = 7;
-    if (!strcmp(name, "all")) return NULL;
-    PX_FAIL(PX_BAD_INPUT, "--split %s: train, seen, unseen or all is wanted", name);
-}
-
 px_err *cmd_eval(px_ranks *ranks, int argc, char **argv) {
     eval_options o = {.job = {.step = -1}, .split = "all"};
     px_config config;
@@ -92,7 +80,7 @@ px_err *cmd_eval(px_ranks *ranks, int argc, char **argv) {
     if (!o.job.run_dir && !o.job.model_path) PX_FAIL(PX_BAD_INPUT, "--run or --model is missing");
     PX_PASS(px_cli_need("corpus", o.job.corpus_path));
     PX_PASS(px_cli_need("out", o.job.out_path));
-    PX_PASS(split_bits(o.split, &o.job.splits));
+    PX_PASS(px_cli_splits(o.split, &o.job.splits));
     PX_PASS(px_cli_run_config(&o.config, o.job.run_dir, &config));
     ranks->timeout_s = config.comm_timeout_s;
     o.job.threads = px_cli_threads(ranks, &config);

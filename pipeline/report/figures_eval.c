@@ -1,144 +1,10 @@
-/* figures_eval.c - the figures of evaluation: estimates with their intervals, one row each, so that
- * no label can lie on another. */
+/* figures_eval.c - the figures of evaluation. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "report_internal.h"
 
-enum {
-    COLOURS = 8,
-    WIDTH = 400,
-    LEFT = 104,
-    RIGHT = 118,
-    TOP = 28,
-    BOTTOM = 40,
-    ROW = 19,
-    HEADER = 22,
-    LINES_MAX = 64,
-    SPLITS_MAX = 8,
-    TYPES_MAX = 9
-};
-
-/* A line of a panel: the name of a group (no estimate), or an estimate. */
-typedef struct {
-    const char *label;
-    interval e;
-    int colour, shape;
-    bool header;
-} row_line;
-
-typedef struct {
-    row_line lines[LINES_MAX];
-    int n;
-} row_list;
-
-static void add_line(row_list *list, row_line line) {
-    if (list->n < LINES_MAX) list->lines[list->n++] = line;
-}
-
-void px_html_interval(px_str *out, interval e, double scale, int decimals) {
-    px_html_fixed(out, e.value * scale, decimals);
-    if (!interval_ends(e)) return;
-    px_str_text(out, " [");
-    px_html_fixed(out, e.low * scale, decimals);
-    px_str_text(out, ", ");
-    px_html_fixed(out, e.high * scale, decimals);
-    px_str_char(out, ']');
-}
-
-static double ends(const row_list *list, bool high, double best) {
-    for (int i = 0; i < list->n; i++) {
-        const interval *e = &list->lines[i].e;
-        const double of[] = {e->value, e->low, e->high};
-        for (int k = 0; k < 3 && !list->lines[i].header; k++)
-            if (isfinite(of[k])) best = high ? fmax(best, 100 * of[k]) : fmin(best, 100 * of[k]);
-    }
-    return best;
-}
-
-static void draw_estimate(const px_plot *p, const row_line *line, double y, double from) {
-    px_str *out = p->out;
-    double x0 = px_plot_x(p, from), x1 = px_plot_x(p, 100 * line->e.value);
-    px_str_format(out, "<text class=\"label\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">",
-                  p->left - 7, y + 4);
-    px_html_short(out, line->label, 15);
-    px_str_text(out, "</text>");
-    px_str_format(out,
-                  "<rect class=\"bar s%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"10\"/>",
-                  line->colour, fmin(x0, x1), y - 5, fabs(x1 - x0));
-    if (interval_ends(line->e)) {
-        double low = px_plot_x(p, 100 * line->e.low), high = px_plot_x(p, 100 * line->e.high);
-        px_str_format(out,
-                      "<path class=\"line thin s%d\" d=\"M%.1f %.1fL%.1f %.1fM%.1f %.1fv6M%.1f "
-                      "%.1fv6\"/>",
-                      line->colour, low, y, high, y, low, y - 3, high, y - 3);
-    }
-    px_plot plot = *p;
-    plot.y = (px_axis){.low = 0, .high = 1};
-    double height = p->height - p->bottom - p->top;
-    char classes[8];
-    snprintf(classes, sizeof classes, "s%d", line->colour);
-    px_plot_mark(&plot, 100 * line->e.value, 1 - (y - p->top) / height, line->shape, classes, NULL);
-    px_str_format(out, "<text class=\"value\" x=\"%d\" y=\"%.1f\">", p->width - p->right + 7,
-                  y + 4);
-    px_html_interval(out, line->e, 100, 1);
-    px_str_text(out, "</text>\n");
-}
-
-static void tell_rows(const row_list *list, px_str *text) {
-    const char *group = "";
-    for (int i = 0; i < list->n; i++) {
-        const row_line *line = &list->lines[i];
-        if (line->header) {
-            group = line->label;
-            continue;
-        }
-        px_str_format(text, "%s%s, %s: %.1f", i ? " " : "", group, line->label,
-                      100 * line->e.value);
-        if (interval_ends(line->e))
-            px_str_format(text, " from %.1f to %.1f", 100 * line->e.low, 100 * line->e.high);
-        px_str_char(text, '.');
-    }
-}
-
-/* axis: shared by the panels of a figure; from: where the bars begin. */
-static void rows_panel(page_view *page, const char *title, const char *x_label,
-                       const row_list *list, const px_axis *axis, double from) {
-    px_str text = {0};
-    int height = TOP + BOTTOM;
-    for (int i = 0; i < list->n; i++) height += list->lines[i].header ? HEADER : ROW;
-    px_plot p = {.out = page->out,
-                 .id = ++page->n_ids,
-                 .width = WIDTH,
-                 .height = height,
-                 .left = LEFT,
-                 .right = RIGHT,
-                 .top = TOP,
-                 .bottom = BOTTOM,
-                 .x = *axis,
-                 .no_y = true,
-                 .title = title,
-                 .x_label = x_label};
-    tell_rows(list, &text);
-    p.text = text.data ? text.data : "";
-    px_plot_begin(&p);
-    px_str_format(page->out, "<line class=\"zero\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>\n",
-                  px_plot_x(&p, from), TOP, px_plot_x(&p, from), height - BOTTOM);
-    double y = TOP;
-    for (int i = 0; i < list->n; i++) {
-        const row_line *line = &list->lines[i];
-        if (line->header) {
-            px_str_format(page->out, "<text class=\"group s%d\" x=\"4\" y=\"%.1f\">", line->colour,
-                          y + 15);
-            px_html_short(page->out, line->label, 56);
-            px_str_text(page->out, "</text>\n");
-        } else
-            draw_estimate(&p, line, y + ROW / 2.0, from);
-        y += line->header ? HEADER : ROW;
-    }
-    px_plot_end(&p);
-    px_str_free(&text);
-}
+enum { COLOURS = 8, SPLITS_MAX = 8, TYPES_MAX = 9 };
 
 /* --- what stands in the panels --- */
 typedef enum { BY_EMBEDDING, DELTAS, BY_TYPE } figure_kind;
@@ -146,18 +12,18 @@ typedef enum { BY_EMBEDDING, DELTAS, BY_TYPE } figure_kind;
 static void by_embedding(row_list *list, const run_view *run, int r, const eval_row *row) {
     bool personal = isfinite(row->accuracy[GENERIC].value);
     static const char *const names[] = {"own", "generic", "another’s"};
-    add_line(list, (row_line){.label = run->label, .colour = r, .header = true});
+    px_rows_add(list, (row_line){.label = run->label, .colour = r, .header = true});
     for (int w = 0; w < N_WHO; w++)
         if (isfinite(row->accuracy[w].value))
-            add_line(list,
-                     (row_line){personal ? names[w] : "pooled", row->accuracy[w], r, w, false});
+            px_rows_add(list,
+                        (row_line){personal ? names[w] : "pooled", row->accuracy[w], r, w, false});
 }
 
 static void deltas(row_list *list, const run_view *run, int r, const eval_row *row) {
     if (!isfinite(row->delta_own.value) && !isfinite(row->delta_swap.value)) return;
-    add_line(list, (row_line){.label = run->label, .colour = r, .header = true});
-    add_line(list, (row_line){"− generic", row->delta_own, r, 0, false});
-    add_line(list, (row_line){"− another’s", row->delta_swap, r, 2, false});
+    px_rows_add(list, (row_line){.label = run->label, .colour = r, .header = true});
+    px_rows_add(list, (row_line){"− generic", row->delta_own, r, 0, false});
+    px_rows_add(list, (row_line){"− another’s", row->delta_swap, r, 2, false});
 }
 
 static void by_type(row_list *list, const page_view *page, const char *split) {
@@ -170,16 +36,16 @@ static void by_type(row_list *list, const page_view *page, const char *split) {
             const eval_row *row = px_run_view_row(&page->runs[r], split, types[t]);
             if (!row || !isfinite(row->accuracy[OWN].value)) continue;
             if (!begun)
-                add_line(list, (row_line){.label = types[t], .colour = COLOURS, .header = true});
+                px_rows_add(list, (row_line){.label = types[t], .colour = COLOURS, .header = true});
             begun = true;
-            add_line(list,
-                     (row_line){page->runs[r].label, row->accuracy[OWN], r % COLOURS, 0, false});
+            px_rows_add(list,
+                        (row_line){page->runs[r].label, row->accuracy[OWN], r % COLOURS, 0, false});
         }
     }
 }
 
 static void fill(row_list *list, const page_view *page, const char *split, figure_kind kind) {
-    list->n = 0;
+    *list = (row_list){.scale = 100, .decimals = 1};
     if (kind == BY_TYPE) {
         by_type(list, page, split);
         return;
@@ -256,8 +122,8 @@ static void draw_figure(page_view *page, const figure *f, row_list *list) {
     px_axis axis;
     for (int s = 0; s < n; s++) {
         fill(list, page, splits[s], f->kind);
-        low = ends(list, false, low);
-        high = ends(list, true, high);
+        low = px_rows_end(list, false, low);
+        high = px_rows_end(list, true, high);
         n_lines += list->n;
     }
     px_axis_fit(low, high, 4, &axis);
@@ -267,7 +133,7 @@ static void draw_figure(page_view *page, const figure *f, row_list *list) {
                   f->id, f->head, f->caption);
     for (int s = 0; s < n; s++) {
         fill(list, page, splits[s], f->kind);
-        if (list->n) rows_panel(page, split_title(splits[s]), f->x_label, list, &axis, f->from);
+        if (list->n) px_rows_panel(page, split_title(splits[s]), f->x_label, list, &axis, f->from);
     }
     px_str_text(page->out, "</div>\n");
     if (n_lines == 0) px_str_format(page->out, "<p class=\"none\">%s</p>\n", f->nothing);

@@ -73,7 +73,7 @@ static void page_head(page_view *page) {
         {"findings", "Findings"}, {"accuracy", "Accuracy"}, {"deltas", "Own embedding"},
         {"types", "Types"},       {"training", "Training"}, {"terms", "Terms"},
         {"rewards", "Rewards"},   {"health", "Optimiser"},  {"map", "Map"},
-        {"facts", "Facts"}};
+        {"traits", "Traits"},     {"answers", "Answers"},   {"facts", "Facts"}};
     px_str *out = page->out;
     px_str_text(out,
                 "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -95,8 +95,11 @@ static void page_head(page_view *page) {
                   "</h1>\n<p class=\"sub\">prismx %s, %d run%s</p>\n<nav aria-label=\"Parts "
                   "of the page\"><ul>",
                   PX_VERSION, page->n_runs, page->n_runs == 1 ? "" : "s");
-    for (size_t i = 0; i < PX_COUNT(links); i++)
+    for (size_t i = 0; i < PX_COUNT(links); i++) {
+        if (!strcmp(links[i][0], "traits") && !page->job->traits_path) continue;
+        if (!strcmp(links[i][0], "answers") && !page->job->answers_path) continue;
         px_str_format(out, "<li><a href=\"#%s\">%s</a></li>", links[i][0], links[i][1]);
+    }
     px_str_text(out, "</ul></nav>\n</header>\n<main>\n");
 }
 
@@ -106,6 +109,7 @@ static px_err *page_html(page_view *page) {
     px_page_evals(page);
     PX_PASS(px_page_curves(page));
     px_page_map(page);
+    PX_PASS(px_page_answers(page));
     PX_PASS(px_page_facts(page));
     px_str_text(page->out, "</main>\n<footer class=\"small\">Everything on this page is in the "
                            "file itself; it needs no network and runs no script. No id of a "
@@ -162,7 +166,7 @@ px_err *px_report_make(const px_report_job *job) {
     if (!runs) PX_NO_MEMORY();
     for (; n < job->n_runs; n++) PX_PASS_TO(done, px_run_view_read(job->runs[n], &runs[n]));
     PX_PASS_TO(done, label_runs(runs, n));
-    page_view page = {.out = &text, .runs = runs, .n_runs = n};
+    page_view page = {.out = &text, .runs = runs, .n_runs = n, .job = job};
     PX_PASS_TO(done, fill(&page, job->format));
     err = px_file_write(job->out_path, text.data, text.size);
 done:

@@ -12,6 +12,9 @@ typedef struct {
     const char *const *runs; /* run folders */
     int n_runs;
     const char *out_path; /* written atomically */
+    /* Of the page alone, each may be NULL: answers of several arms, the summary of their traits,
+     * truth.json of synth (what its people like). Prompts and answers are shown, no id. */
+    const char *answers_path, *traits_path, *truth_path;
     px_report_format format;
 } px_report_job;
 

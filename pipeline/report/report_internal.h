@@ -85,6 +85,7 @@ typedef struct {
     px_str *out;
     const run_view *runs;
     int n_runs, n_ids;
+    const px_report_job *job;
 } page_view;
 
 /* --- read.c, read_users.c --- */
@@ -117,11 +118,36 @@ static inline bool interval_ends(interval e) { return isfinite(e.low) && isfinit
 /* The people's embeddings are the same for all that counts. */
 #define SPREAD_DEAD 0.01
 
+/* --- rows.c: a panel of estimates --- */
+enum { ROW_LINES_MAX = 64 };
+/* A line of a panel: the name of a group (no estimate), or an estimate. */
+typedef struct {
+    const char *label;
+    interval e;
+    int colour, shape;
+    bool header;
+} row_line;
+
+typedef struct {
+    row_line lines[ROW_LINES_MAX];
+    int n;
+    double scale; /* of what is printed: 100 for shares */
+    int decimals;
+} row_list;
+void px_rows_add(row_list *list, row_line line);
+/* The least or greatest of all estimates and ends of intervals, and of `best`, times scale. */
+double px_rows_end(const row_list *list, bool high, double best);
+/* axis: shared by the panels of a figure; from: where the bars begin. */
+void px_rows_panel(page_view *page, const char *title, const char *x_label, const row_list *list,
+                   const px_axis *axis, double from);
+
 /* --- parts of the page --- */
 PX_CHECKED px_err *px_page_findings(page_view *page);
 PX_CHECKED px_err *px_page_curves(page_view *page);
 void px_page_evals(page_view *page);
 void px_page_map(page_view *page);
+/* answers.c: traits by arm, and answers side by side, where the job names such files. */
+PX_CHECKED px_err *px_page_answers(page_view *page);
 PX_CHECKED px_err *px_page_facts(page_view *page);
 /* "64.1 [60.2, 67.9]", times scale. */
 void px_html_interval(px_str *out, interval e, double scale, int decimals);

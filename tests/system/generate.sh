@@ -150,6 +150,19 @@ bad_arms '{"arms": []}' && refuses arms-empty 2 '"arms" is empty' "${badly[@]}"
 bad_arms '{"arms": [{"name": "a", "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m", "max_retries": 0}}]}' &&
     LIMIT=120 refuses arms-dead-endpoint 1 'no answer|refused|connect' "${badly[@]}"
 
+# Held-out prompts, and the page that shows what the arms made of them.
+check held-out "$X" prompts --data data --corpus corpus.h5 --split all --limit 5 --out held.jsonl
+same held-out-lines "$(wc -l <held.jsonl) $(grep -o '"user_id":"[a-z0-9]*"' held.jsonl | sort -u | wc -l)" "5 5"
+same held-out-splits "$("$X" prompts --data data --corpus corpus.h5 --split train --out t.jsonl >/dev/null && grep -vc '"split":"train"' t.jsonl)" 0
+refuses held-out-split 2 'train, seen, unseen or all' "$X" prompts --data data --corpus corpus.h5 --split x --out t.jsonl
+refuses held-out-data 2 'conversations.jsonl' "$X" prompts --data nothing --corpus corpus.h5 --split all --out t.jsonl
+sed 's|}$|,"arm":"base","text":"I love <b>this</b> great question, my friend!"}|' held.jsonl >said.jsonl
+check said-traits "$X" traits --answers said.jsonl --out traits.jsonl
+check page "$X" report --out r.html --answers said.jsonl --traits traits.summary.json --truth data/truth.json run
+same page-has "$(grep -c 'id="answers"' r.html) $(grep -c 'id="traits"' r.html) $(grep -c '<b>this' r.html) $(grep -c "$person" r.html)" "1 1 0 0"
+grep -q '&lt;b&gt;this' r.html && grep -q 'The person likes' r.html && ok page-shows || fail page-shows "no answer or no taste in it"
+refuses page-bad-traits 2 'summary that traits wrote' "$X" report --out r.html --traits data/truth.json run
+
 # Done wrong.
 use=("$X" generate --model tiny --out w.jsonl --prompts)
 refuses no-prompts 2 'prompts is missing' "$X" generate --model tiny --out w.jsonl

@@ -1,0 +1,124 @@
+/* heldout.c - prompts from the data itself: how people opened the conversations of one split. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer_internal.h"
+
+/* The conversations of a split, a person after the other, then everybody's second, and so on: few
+ * prompts are of many people. */
+static px_err *pick(const px_corpus *corpus, const px_heldout *job, px_arena *arena, int32_t *out,
+                    int64_t *n) {
+    int32_t *taken = px_take(arena, int32_t, corpus->n_users + 1), most = 1;
+    int32_t *of_round = px_take(arena, int32_t, corpus->n_convs + 1);
+    PX_PASS(px_arena_ok(arena));
+    for (int32_t i = 0; i < corpus->n_convs; i++) {
+        if (!(job->splits & 1u << corpus->convs[i].split)) continue;
+        of_round[i] = ++taken[corpus->convs[i].user];
+        most = PX_MAX(most, of_round[i]);
+    }
+    *n = 0;
+    for (int32_t round = 1; round <= most; round++)
+        for (int32_t i = 0; i < corpus->n_convs && (job->limit == 0 || *n < job->limit); i++)
+            if (of_round[i] == round) out[(*n)++] = i;
+    if (*n == 0)
+        PX_FAIL(PX_BAD_INPUT, "%s has no conversation in the split that --split names",
+                job->corpus_path);
+    return NULL;
+}
+
+/* conversations.jsonl: opening prompts of the wanted ones. */
+static px_err *read_openings(const char *dir, const px_map *wanted, px_arena *arena,
+                             const char **openings) {
+    px_lines *lines = NULL;
+    px_err *err = NULL;
+    char *path = px_path_join(dir, "conversations.jsonl");
+    if (!path) PX_NO_MEMORY();
+    PX_PASS_TO(done, px_lines_open(path, &lines));
+    for (;;) {
+        const char *text = NULL;
+        size_t size = 0;
+        int64_t line = 0;
+        cJSON *json = NULL;
+        PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
+        if (!text) break;
+        px_err *broken = px_json_parse(text, size, &json);
+        if (broken) { /* prepare has counted such lines; none of them is in the corpus */
+            px_err_free(broken);
+            continue;
+        }
+        const char *id = px_json_find_text(json, "conversation_id");
+        const char *opening = px_json_find_text(json, "opening_prompt");
+        const int32_t at = id ? px_map_find(wanted, id, strlen(id), -1) : -1;
+        if (at >= 0 && opening && !openings[at])
+            openings[at] = px_arena_text(arena, opening, strlen(opening));
+        cJSON_Delete(json);
+        PX_PASS_TO(done, px_arena_ok(arena));
+    }
+done:
+    px_lines_close(lines);
+    free(path);
+    return err;
+}
+
+static void put_text(FILE *out, px_str *work, const char *key, const char *text) {
+    px_str_clear(work);
+    px_str_json(work, text, strlen(text));
+    fprintf(out, "\"%s\":%s", key, work->data ? work->data : "\"\"");
+}
+
+static px_err *write_prompts(const px_corpus *corpus, const px_heldout *job, const int32_t *convs,
+                             int64_t n, const char *const *openings, int64_t *n_written) {
+    static const char *const splits[] = {"train", "seen", "unseen"};
+    static const char *const domains[] = {"unguided", "values", "controversy", "other"};
+    px_file_out file = {0};
+    px_str work = {0};
+    PX_PASS(px_file_out_open(job->out_path, &file));
+    *n_written = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const px_conv *conv = &corpus->convs[convs[i]];
+        if (!openings[i]) continue;
+        fputc('{', file.stream);
+        put_text(file.stream, &work, "id", conv->id);
+        fputs(",\"messages\":[{\"role\":\"user\",", file.stream);
+        put_text(file.stream, &work, "content", openings[i]);
+        fputs("}],", file.stream);
+        put_text(file.stream, &work, "user_id", corpus->user_ids[conv->user]);
+        fprintf(file.stream, ",\"split\":\"%s\",\"domain\":\"%s\"}\n", splits[conv->split],
+                domains[conv->type]);
+        ++*n_written;
+    }
+    px_err *err = px_str_ok(&work);
+    if (!err && *n_written == 0)
+        err = px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
+                         "%s/conversations.jsonl has none of the conversations of %s",
+                         job->data_dir, job->corpus_path);
+    if (!err) err = px_file_out_commit(&file);
+    px_file_out_drop(&file);
+    px_str_free(&work);
+    return err;
+}
+
+px_err *px_heldout_write(const px_heldout *job, int64_t *n_written) {
+    px_corpus *corpus = NULL;
+    px_arena *arena = NULL;
+    px_map wanted = {0};
+    px_err *err = NULL;
+    int64_t n = 0;
+    PX_PASS_TO(done, px_arena_new((size_t)1 << 18, &arena));
+    PX_PASS_TO(done, px_corpus_open(job->corpus_path, &corpus));
+    int32_t *convs = px_take(arena, int32_t, corpus->n_convs + 1);
+    const char **openings = px_take(arena, const char *, corpus->n_convs + 1);
+    PX_PASS_TO(done, px_arena_ok(arena));
+    PX_PASS_TO(done, pick(corpus, job, arena, convs, &n));
+    for (int64_t i = 0; i < n; i++) {
+        const char *id = corpus->convs[convs[i]].id;
+        PX_PASS_TO(done, px_map_set(&wanted, id, strlen(id), (int32_t)i));
+    }
+    PX_PASS_TO(done, read_openings(job->data_dir, &wanted, arena, openings));
+    err = write_prompts(corpus, job, convs, n, openings, n_written);
+done:
+    px_map_free(&wanted);
+    px_corpus_close(corpus);
+    px_arena_free(arena);
+    return err;
+}
