@@ -100,7 +100,7 @@ static inline int http_ask(int port, const char *method, const char *path, const
     http_write(&request, method, path, more, body_out);
     http_send(fd, request.data, request.size);
     px_str_free(&request);
-    http_read(fd, 30, reply);
+    http_read(fd, 120, reply);
     close(fd);
     px_str_add(body, "", 0);
     return http_body(reply, body) ? http_status(reply) : 0;
