@@ -307,7 +307,9 @@ static verdict judge(const px_call *call, CURLcode code, px_answer *answer) {
     if (code) return judge_transport(call, code);
     curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200) return judge_status(call, status);
-    return (verdict){.err = px_answer_parse(call, answer)};
+    verdict v = {.err = px_answer_parse(call, answer)};
+    v.own_fault = answer->withheld;
+    return v;
 }
 
 static double backoff(const px_call *call, double least_s) {

@@ -37,6 +37,7 @@ typedef struct {
     px_choice *choices;
     int n;
     int64_t prompt_tokens, new_tokens;
+    bool withheld; /* beside an error: a content filter took the answer, the endpoint is well */
 } px_answer;
 
 struct px_endpoint {
@@ -67,7 +68,8 @@ void px_call_free(px_call *call);
 /* PX_BAD_INPUT: not an object, or a field that has a place of its own. */
 PX_CHECKED px_err *px_extra_check(const cJSON *extra, const char *where);
 
-/* reply.c: the body of an HTTP 200 as an answer. PX_RUN_FAILED: names what was expected. */
+/* reply.c: the body of an HTTP 200 as an answer. PX_RUN_FAILED: names what was expected; of *out,
+ * only `withheld` is then set. */
 PX_CHECKED px_err *px_answer_parse(const px_call *call, px_answer *out);
 void px_answer_free(px_answer *answer);
 /* What the endpoint says in an error's body, made safe to show; empty when it says nothing. */

@@ -23,7 +23,8 @@ static px_err *copy_text(const px_endpoint *endpoint, const char *text, const ch
     return err;
 }
 
-static px_err *choice_read(const px_call *call, const cJSON *item, int i, px_choice *out) {
+static px_err *choice_read(const px_call *call, const cJSON *item, int i, bool *withheld,
+                           px_choice *out) {
     char where[64];
     const char *text = NULL, *finish = NULL;
     const cJSON *message = cJSON_GetObjectItemCaseSensitive(item, "message");
@@ -34,8 +35,10 @@ static px_err *choice_read(const px_call *call, const cJSON *item, int i, px_cho
     PX_PASS(px_json_text(message, "content", where, &text));
     snprintf(where, sizeof where, "reply, choices[%d]", i);
     PX_PASS(px_json_text(item, "finish_reason", where, &finish));
-    if (!strcmp(finish, "content_filter"))
+    if (!strcmp(finish, "content_filter")) {
+        *withheld = true;
         PX_FAIL(PX_RUN_FAILED, "the endpoint's content filter withheld the answer");
+    }
     PX_PASS(copy_text(call->endpoint, text, &out->text));
     return copy_text(call->endpoint, finish, &out->finish);
 }
@@ -56,7 +59,7 @@ static px_err *choices_read(const px_call *call, const cJSON *choices, px_answer
         if (i < 0 || out->choices[i].text)
             PX_FAIL(PX_RUN_FAILED, "reply: choices[%d].index is none of 0 to %d, or there twice",
                     at, call->n - 1);
-        PX_PASS(choice_read(call, item, at, &out->choices[i]));
+        PX_PASS(choice_read(call, item, at, &out->withheld, &out->choices[i]));
         at++;
     }
     return NULL;
@@ -103,6 +106,7 @@ px_err *px_answer_parse(const px_call *call, px_answer *out) {
     *out = answer;
     answer = (px_answer){0};
 done:
+    if (err) out->withheld = answer.withheld;
     px_answer_free(&answer);
     px_str_free(&says);
     cJSON_Delete(json);

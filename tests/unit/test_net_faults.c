@@ -188,6 +188,22 @@ static void wrong_json_says_what_was_expected(void **state) {
     }
 }
 
+/* What one person asks may meet a filter often: that is no reason to give up the endpoint. */
+static void withheld_answers_do_not_end_the_run(void **state) {
+    (void)state;
+    static const char body[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"\"},"
+                               "\"finish_reason\":\"content_filter\"}]}";
+    kept k = {0};
+    stub *s = stub_open(reply_body, (void *)(uintptr_t)body, NULL);
+    px_endpoint *e = open_on(s, ",\"concurrency\":2");
+    for (int i = 0; i < 40; i++) ask(e, i);
+    px_assert_ok(px_endpoint_run(e, keep, &k));
+    assert_int_equal(k.failed, 40);
+    px_endpoint_close(e);
+    stub_close(s);
+    kept_free(&k);
+}
+
 /* As much as the client takes; with a length when the user says so. */
 static void reply_endless(stub *s, stub_conn *c, int number, const char *head, const char *body) {
     (void)number;
@@ -388,6 +404,7 @@ int main(void) {
         cmocka_unit_test(lasting_faults_are_errors),
         cmocka_unit_test(pauses_grow_and_retry_after_is_kept),
         cmocka_unit_test(wrong_json_says_what_was_expected),
+        cmocka_unit_test(withheld_answers_do_not_end_the_run),
         cmocka_unit_test(oversized_replies_are_cut_off),
         cmocka_unit_test(wrong_certificates_are_refused),
         cmocka_unit_test(failures_are_not_cached),
