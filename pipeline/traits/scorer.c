@@ -166,11 +166,12 @@ static px_err *repeats_count(px_scorer *s, uint32_t by[PX_BYS]) {
 }
 
 /* English: words that every English text has are there, those of its neighbours are fewer, and
- * letters of other scripts are few. */
+ * letters of other scripts and accents are few. */
 static bool is_english(const px_words *words, uint32_t english, uint32_t other) {
     if (words->letters_far * 5 > words->letters) return false;
+    if (words->accented * 16 > words->letters) return false;
     if (other > english) return false;
-    return words->n < 20 || english * 20 >= words->n;
+    return words->n < 20 || english * 40 >= words->n;
 }
 
 static px_err *by_count(px_scorer *s, int64_t n_tokens, uint32_t by[PX_BYS], bool *english) {

@@ -98,9 +98,9 @@ typedef struct {
     px_word *at;
     uint32_t n, room;
     uint32_t sentences, emoji, exclamations, emoji_first, exclamations_first;
-    uint32_t letters, letters_far; /* far: not of the Latin script */
-    bool question;                 /* the last sentence ends with a question mark */
-    uint32_t last_start;           /* first word of the last sentence */
+    uint32_t letters, accented, letters_far; /* far: not of the Latin script */
+    bool question;                           /* the last sentence ends with a question mark */
+    uint32_t last_start;                     /* first word of the last sentence */
 } px_words;
 PX_CHECKED px_err *px_words_find(const px_trie *trie, const char *text, size_t size,
                                  px_words *words);

@@ -89,6 +89,7 @@ static size_t word_end(const finder *f, size_t at) {
         }
         if (!px_is_letter(c)) break;
         w->letters++;
+        if (c >= 0xC0) w->accented++;
         if (c >= 0x250) w->letters_far++;
         at += (size_t)length;
     }
