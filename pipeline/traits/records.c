@@ -20,6 +20,8 @@ void px_reader_free(px_reader *reader) {
     free(reader->arms.names);
     free(reader->arms.first);
     px_scorer_free(reader->scorer);
+    px_str_free(&reader->name);
+    px_str_free(&reader->line);
     px_arena_free(reader->arena);
     *reader = (px_reader){0};
 }
@@ -36,15 +38,40 @@ static px_err *record_add(px_records *records, px_record record) {
     return NULL;
 }
 
-/* The text at key, NULL where there is none or null; copied to the arena. */
-static px_err *text_find(px_reader *reader, const cJSON *json, const char *key, const char **out) {
+enum { POOL = 1 << 16 };
+
+/* A copy that lasts as long as the reader; texts lie one behind another, which an arena's takes,
+ * aligned as they are, do not. */
+static px_err *text_keep(px_reader *reader, const char *text, size_t size, const char **out) {
+    if (size >= reader->pool_left) {
+        size_t room = PX_MAX(size + 1, (size_t)POOL);
+        reader->pool = px_arena_take_raw(reader->arena, room, 1);
+        PX_PASS(px_arena_ok(reader->arena));
+        reader->pool_left = room;
+    }
+    memcpy(reader->pool, text, size);
+    reader->pool[size] = 0;
+    *out = reader->pool;
+    reader->pool += size + 1;
+    reader->pool_left -= size + 1;
+    return NULL;
+}
+
+/* The text at key, NULL where there is none or null; borrowed from json. */
+static px_err *text_find(const cJSON *json, const char *key, const char **out) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
     *out = NULL;
     if (!item || cJSON_IsNull(item)) return NULL;
     if (!cJSON_IsString(item))
         PX_FAIL(PX_BAD_INPUT, "%s: found %s, wanted a string", key, px_json_type(item));
-    *out = px_arena_text(reader->arena, item->valuestring, strlen(item->valuestring));
-    return px_arena_ok(reader->arena);
+    *out = item->valuestring;
+    return NULL;
+}
+
+/* As text_find, but kept. */
+static px_err *kept_find(px_reader *reader, const cJSON *json, const char *key, const char **out) {
+    PX_PASS(text_find(json, key, out));
+    return *out ? text_keep(reader, *out, strlen(*out), out) : NULL;
 }
 
 /* The arm's number; an unnamed one has the empty name. */
@@ -65,8 +92,7 @@ static px_err *arm_number(px_reader *reader, const char *name, int16_t *out) {
             if (!names || !first) PX_NO_MEMORY();
             arms->room = room;
         }
-        arms->names[at] = px_arena_text(reader->arena, name, size);
-        PX_PASS(px_arena_ok(reader->arena));
+        PX_PASS(text_keep(reader, name, size, &arms->names[at]));
         arms->first[at] = reader->offset;
         PX_PASS(px_map_set(&arms->numbers, arms->names[at], size, at));
         arms->n++;
@@ -104,12 +130,13 @@ static px_err *answer_read(px_reader *reader, const cJSON *json, px_records *out
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(json, "text");
     const cJSON *tokens = cJSON_GetObjectItemCaseSensitive(json, "tokens");
     double n_tokens = px_json_find_f64(json, "new_tokens", -1);
-    PX_PASS(text_find(reader, json, "id", &r.id));
+    PX_PASS(text_find(json, "id", &r.id));
     if (!r.id) PX_FAIL(PX_BAD_INPUT, "id is missing");
-    PX_PASS(text_find(reader, json, "arm", &arm));
+    PX_PASS(text_keep(reader, r.id, strlen(r.id), &r.id));
+    PX_PASS(text_find(json, "arm", &arm));
     PX_PASS(arm_number(reader, arm, &r.arm));
-    PX_PASS(text_find(reader, json, "user_id", &r.user));
-    PX_PASS(text_find(reader, json, "domain", &r.domain));
+    PX_PASS(kept_find(reader, json, "user_id", &r.user));
+    PX_PASS(kept_find(reader, json, "domain", &r.domain));
     if (!text || (!cJSON_IsString(text) && !cJSON_IsNull(text)))
         PX_FAIL(PX_BAD_INPUT, "text: found %s, wanted a string: is this a file of answers?",
                 px_json_type(text));
@@ -146,14 +173,11 @@ static px_err *turn_read(px_reader *reader, const cJSON *turn, const cJSON *slot
         if (!cJSON_IsString(answer) && !cJSON_IsNull(answer))
             PX_FAIL(PX_BAD_INPUT, "turns, %d: answers: found %s, wanted a string", at,
                     px_json_type(answer));
-        char id[16];
-        snprintf(id, sizeof id, "/%d", r.turn);
-        size_t size = strlen(r.trial) + strlen(id);
-        char *prompt = px_arena_take(reader->arena, size + 1, 1);
-        r.pos = px_arena_text(reader->arena, answer->string, strlen(answer->string));
-        PX_PASS(px_arena_ok(reader->arena));
-        snprintf(prompt, size + 1, "%s%s", r.trial, id);
-        r.id = prompt;
+        px_str_clear(&reader->name);
+        px_str_format(&reader->name, "%s/%d", r.trial, r.turn);
+        PX_PASS(px_str_ok(&reader->name));
+        PX_PASS(text_keep(reader, reader->name.data, reader->name.size, &r.id));
+        PX_PASS(text_keep(reader, answer->string, strlen(answer->string), &r.pos));
         PX_PASS(arm_number(reader, arm, &r.arm));
         PX_PASS(score(reader, answer, px_json_find_text(turn, "user"), -1, &r.reading));
         PX_PASS(record_add(out, r));
@@ -166,10 +190,10 @@ static px_err *trial_read(px_reader *reader, const cJSON *json, px_records *out)
     const cJSON *slots = cJSON_GetObjectItemCaseSensitive(json, "slots");
     const cJSON *turns = cJSON_GetObjectItemCaseSensitive(json, "turns"), *turn = NULL;
     int at = 0;
-    PX_PASS(text_find(reader, json, "trial", &trial.trial));
+    PX_PASS(kept_find(reader, json, "trial", &trial.trial));
     if (!trial.trial) PX_FAIL(PX_BAD_INPUT, "trial is missing");
-    PX_PASS(text_find(reader, json, "person", &trial.user));
-    PX_PASS(text_find(reader, json, "domain", &trial.domain));
+    PX_PASS(kept_find(reader, json, "person", &trial.user));
+    PX_PASS(kept_find(reader, json, "domain", &trial.domain));
     if (!cJSON_IsArray(slots))
         PX_FAIL(PX_BAD_INPUT, "slots: found %s, wanted an array", px_json_type(slots));
     if (turns && !cJSON_IsArray(turns) && !cJSON_IsNull(turns))
@@ -178,10 +202,12 @@ static px_err *trial_read(px_reader *reader, const cJSON *json, px_records *out)
     return NULL;
 }
 
-/* The line with every escaped NUL, which models do write, as U+FFFD; the arena's. */
+/* The line with every escaped NUL, which models do write, as U+FFFD; lasts until the next. */
 static px_err *nul_replace(px_reader *reader, const char **line, size_t size) {
-    char *copy = px_arena_text(reader->arena, *line, size);
-    PX_PASS(px_arena_ok(reader->arena));
+    px_str_clear(&reader->line);
+    px_str_add(&reader->line, *line, size);
+    PX_PASS(px_str_ok(&reader->line));
+    char *copy = reader->line.data;
     for (char *at = copy; (at = memmem(at, size - (size_t)(at - copy), "\\u0000", 6)); at += 6)
         memcpy(at, "\\ufffd", 6);
     *line = copy;

@@ -1,6 +1,6 @@
-/* traits.c - a file of answers scored by all ranks. Block b belongs to rank b mod ranks. First
+/* traits.c - a file of answers scored by all ranks, which take groups of blocks in turn. First
  * every rank reads and counts its blocks; then the reference arm's moments are added block by block
- * in the file's order, so that their bits do not depend on who counted; then, in rounds of a block
+ * in the file's order, so that their bits do not depend on who counted; then, in rounds of a group
  * a rank, lines go to rank 0, which writes them in the file's order. */
 #include "traits_internal.h"
 
@@ -18,6 +18,7 @@ typedef struct {
     px_reader reader;
     px_records records;
     int64_t *block_start, n_mine; /* [n_mine + 1] into records */
+    int64_t group;                /* blocks */
     int16_t *arm_of;              /* this rank's number of an arm → everybody's */
     const char **arms;            /* [n_arms], in arm_text */
     char *arm_text;
@@ -31,6 +32,21 @@ typedef struct {
 
 /* --- reading --- */
 
+/* Groups are large where there is much, so that ranks seldom wait for one another: at most 64
+ * blocks (16 MiB), at least eight groups a rank. */
+static void groups_make(traits_run *run) {
+    const px_ranks *ranks = run->ranks;
+    int64_t n = run->blocks.n, g = PX_MIN(PX_MAX(n / (ranks->size * 8), 1), 64);
+    run->group = g;
+    for (int64_t k = ranks->rank; k * g < n; k += ranks->size) run->n_mine += PX_MIN(g, n - k * g);
+}
+
+/* The file's number of this rank's block i. */
+static int64_t block_of(const traits_run *run, int64_t i) {
+    int64_t turn = i / run->group * run->ranks->size + run->ranks->rank;
+    return turn * run->group + i % run->group;
+}
+
 static px_err *line_read(void *context, const char *line, size_t size, size_t offset) {
     traits_run *run = context;
     run->reader.offset = (int64_t)offset;
@@ -43,14 +59,12 @@ static px_err *blocks_read(traits_run *run) {
     const px_ranks *ranks = run->ranks;
     px_progress progress;
     PX_PASS(px_fault(ranks, "traits"));
-    run->n_mine = (run->blocks.n - ranks->rank + ranks->size - 1) / ranks->size;
-    run->n_mine = PX_MAX(run->n_mine, 0);
+    groups_make(run);
     run->block_start = calloc((size_t)run->n_mine + 1, sizeof *run->block_start);
     if (!run->block_start) PX_NO_MEMORY();
     px_progress_begin(&progress, "traits", run->n_mine, 0);
     for (int64_t i = 0; i < run->n_mine; i++) {
-        int64_t b = ranks->rank + i * ranks->size;
-        PX_PASS(px_blocks_lines(&run->blocks, b, line_read, run));
+        PX_PASS(px_blocks_lines(&run->blocks, block_of(run, i), line_read, run));
         run->block_start[i + 1] = run->records.n;
         px_progress_at(&progress, i + 1, "%lld answers", (long long)run->records.n);
     }
@@ -163,7 +177,7 @@ static bool is_reference(const traits_run *run, const px_record *record) {
 
 /* Sums over a block of f, or of (f - mean)² where a mean is given. */
 static void block_sum(const traits_run *run, int64_t i, const px_norms *about, block_sums *out) {
-    *out = (block_sums){.block = run->ranks->rank + i * run->ranks->size};
+    *out = (block_sums){.block = block_of(run, i)};
     for (int64_t r = run->block_start[i]; r < run->block_start[i + 1]; r++) {
         const px_record *record = &run->records.at[r];
         if (!is_reference(run, record)) continue;
@@ -264,21 +278,22 @@ static px_err *rows_keep(traits_run *run, const px_bytes *rows) {
     return NULL;
 }
 
-/* Collective. One block a rank goes to rank 0, in the file's order. */
-static px_err *round_all(traits_run *run, int64_t i, px_str *text, px_str *rows, int64_t *sizes,
-                         FILE *out) {
+/* Collective. One group a rank goes to rank 0, in the file's order. */
+static px_err *round_all(traits_run *run, int64_t turn, px_str *text, px_str *rows,
+                         int64_t *sizes) {
     px_bytes all = {0}, all_rows = {0};
     px_err *err = NULL;
     px_str_clear(text);
     px_str_clear(rows);
-    if (i < run->n_mine) block_write(run, i, text, rows);
+    for (int64_t i = turn * run->group; i < PX_MIN((turn + 1) * run->group, run->n_mine); i++)
+        block_write(run, i, text, rows);
     err = px_str_ok(text);
     if (!err) err = px_str_ok(rows);
     PX_PASS_TO(done, px_agree_all(run->ranks, err));
     PX_PASS_TO(done, px_gather_bytes_all(run->ranks, text->data, text->size, &all, sizes));
     PX_PASS_TO(done, px_gather_bytes_all(run->ranks, rows->data, rows->size, &all_rows, sizes));
     if (run->ranks->rank == 0) {
-        fwrite(all.data, 1, all.size, out); /* px_file_out_commit looks at ferror */
+        fwrite(all.data, 1, all.size, run->out.stream); /* px_file_out_commit looks at ferror */
         err = rows_keep(run, &all_rows);
     }
 done:
@@ -292,11 +307,12 @@ static px_err *write_all(traits_run *run) {
     px_str text = {0}, rows = {0};
     int64_t *sizes = calloc((size_t)run->ranks->size, sizeof *sizes);
     px_err *err = NULL;
-    int64_t rounds = (run->blocks.n + run->ranks->size - 1) / run->ranks->size;
+    int64_t per_turn = run->group * run->ranks->size;
+    int64_t rounds = (run->blocks.n + per_turn - 1) / per_turn;
     if (!sizes) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
     PX_PASS_TO(done, px_agree_all(run->ranks, err));
     for (int64_t i = 0; i < rounds; i++) {
-        err = round_all(run, i, &text, &rows, sizes, run->out.stream);
+        err = round_all(run, i, &text, &rows, sizes);
         PX_PASS_TO(done, px_agree_all(run->ranks, err));
     }
     if (run->ranks->rank == 0) err = px_file_out_commit(&run->out);

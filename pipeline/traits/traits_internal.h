@@ -108,7 +108,7 @@ uint32_t px_words_count(const char *text, size_t size);
 bool px_is_letter(int32_t c);
 
 /* --- a file's answers (records.c) --- */
-/* One answer of the file, read; texts are in the reader's arena. */
+/* One answer of the file, read; texts are the reader's. */
 typedef struct {
     const char *id, *user, *domain, *trial, *pos; /* NULL: not there; pos only with trial */
     int32_t turn;
@@ -136,6 +136,9 @@ typedef struct {
     bool trials;
     px_arms arms;
     int64_t offset; /* of the line that is read */
+    char *pool;     /* room for texts, in the arena */
+    size_t pool_left;
+    px_str name, line;
 } px_reader;
 PX_CHECKED px_err *px_reader_new(const px_lists *lists, bool trials, px_reader *out);
 void px_reader_free(px_reader *reader);
