@@ -140,6 +140,10 @@ static px_err *answer_read(px_reader *reader, const cJSON *json, px_records *out
     if (!text || (!cJSON_IsString(text) && !cJSON_IsNull(text)))
         PX_FAIL(PX_BAD_INPUT, "text: found %s, wanted a string: is this a file of answers?",
                 px_json_type(text));
+    double sample = px_json_find_f64(json, "sample", -1);
+    if (sample >= 0 && sample < 1e6) r.turn = (int32_t)sample;
+    const char *finish = px_json_find_text(json, "finish");
+    if (finish && !strcmp(finish, "error")) text = NULL; /* it could not be answered */
     if (n_tokens < 0 && cJSON_IsArray(tokens)) n_tokens = cJSON_GetArraySize(tokens);
     if (!(n_tokens <= 1e9)) n_tokens = -1;
     PX_PASS(score(reader, text, last_user_text(json), (int64_t)n_tokens, &r.reading));
@@ -301,6 +305,7 @@ void px_record_write(const px_lists *lists, const px_norms *norms, const px_reco
     add_text(out, "arm", *arm ? arm : NULL);
     add_text(out, "user_id", record->user);
     if (record->domain) add_text(out, "domain", record->domain);
+    if (!record->trial && record->turn >= 0) px_str_format(out, ",\"sample\":%d", record->turn);
     if (record->trial) {
         add_text(out, "trial", record->trial);
         px_str_format(out, ",\"turn\":%d", record->turn);

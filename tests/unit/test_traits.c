@@ -350,6 +350,7 @@ static void lines_are_read(void **state) {
         {"{\"id\":\"a\",\"text\":\"x\"}", NULL, false, 1},
         {"{\"id\":\"a\",\"text\":null,\"arm\":null}", NULL, false, 1},
         {"{\"id\":\"a\",\"text\":\"a \\u0000 b\"}", NULL, false, 1},
+        {"{\"id\":\"a\",\"text\":\"\",\"finish\":\"error\"}", NULL, false, 1},
         {"{\"id\":\"a\"}", "text: found nothing", false, 0},
         {"{\"id\":\"a\",\"text\":5}", "text: found a number", false, 0},
         {"{\"text\":\"x\"}", "id is missing", false, 0},
@@ -378,6 +379,8 @@ static void lines_are_read(void **state) {
         else
             px_assert_ok(err);
         assert_int_equal(records.n, cases[i].n);
+        if (strstr(cases[i].line, "\"error\""))
+            assert_int_equal(records.at[0].reading.left_out, PX_MISSING);
         free(records.at);
         px_reader_free(&reader);
     }
@@ -386,9 +389,9 @@ static void lines_are_read(void **state) {
 
 static void line_is_written(void **state) {
     (void)state;
-    static const char line[] =
-        "{\"id\":\"p\\\"1\",\"arm\":\"ppft\",\"user_id\":\"u\",\"domain\":\"values\",\"text\":\"A "
-        "great question is the thing.\",\"tokens\":[1,2,3]}";
+    static const char line[] = "{\"id\":\"p\\\"1\",\"arm\":\"ppft\",\"user_id\":\"u\",\"domain\":"
+                               "\"values\",\"sample\":3,\"text\":\"A "
+                               "great question is the thing.\",\"tokens\":[1,2,3]}";
     px_lists *lists = small_lists();
     px_reader reader;
     px_records records = {0};
@@ -411,6 +414,7 @@ static void line_is_written(void **state) {
         px_json_find_f64(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "verbosity"), "hits"),
                          "tokens", NAN),
         3, 0);
+    px_assert_near(px_json_find_f64(json, "sample", NAN), 3, 0);
     assert_null(cJSON_GetObjectItem(json, "judge"));
     assert_memory_equal(px_json_find_text(json, "lists"), px_lists_sha256(lists, PX_LISTS), 16);
     cJSON_Delete(json);
