@@ -41,18 +41,6 @@ static void write_ids(px_str *out, const px_ids *ids) {
     px_str_char(out, ']');
 }
 
-/* The text of ids. A model's vocabulary may be padded beyond its tokenizer's: such ids have none.
- */
-static px_err *decode(const px_tokenizer *tok, const int32_t *ids, int32_t n, px_str *out) {
-    const int32_t size = px_tokenizer_size(tok);
-    for (int32_t i = 0, first = 0; i <= n; i++) {
-        if (i < n && ids[i] < size) continue;
-        PX_PASS(px_decode(tok, ids + first, i - first, false, out));
-        first = i + 1;
-    }
-    return px_str_ok(out);
-}
-
 static px_err *answer_text(const arm_run *r, const under_way *u, px_str *out) {
     int32_t n = u->ids.n;
     if (u->stopped) {
@@ -60,7 +48,7 @@ static px_err *answer_text(const arm_run *r, const under_way *u, px_str *out) {
         return px_str_ok(out);
     }
     if (u->finish == PX_FINISH_STOP) n--; /* the token that ends the turn */
-    return decode(r->tok, u->ids.ids, n, out);
+    return px_engine_decode(r->engine, u->ids.ids, n, out);
 }
 
 static px_err *finish_answer(arm_run *r, under_way *u) {
@@ -210,7 +198,7 @@ static bool take_token(void *context, const px_token *t) {
     if (t->n_best > 0) note_logprobs(u, t);
     if (!r->err && r->a->job->n_stops > 0 && t->finish != PX_FINISH_STOP) {
         px_str_clear(&u->text);
-        r->err = decode(r->tok, u->ids.ids, u->ids.n, &u->text);
+        r->err = px_engine_decode(r->engine, u->ids.ids, u->ids.n, &u->text);
         const int64_t stop = find_stop(r->a->job, &u->text);
         if (stop >= 0) {
             u->text.size = (size_t)stop;
@@ -286,12 +274,8 @@ static px_err *open_arm(arm_run *r) {
                                    .cache_tokens = a->config->generate_cache_tokens};
     PX_PASS(px_arena_new(1 << 16, &r->arena));
     PX_PASS(px_engine_open(&setup, &r->engine));
-    PX_PASS(px_tokenizer_open(px_engine_model_path(r->engine), &r->tok));
-    static const char *const names[] = {"auto", "chatml", "llama2", "llama3", "zephyr", "mistral"};
-    PX_PASS(px_template_open(r->tok, names[a->config->model_template], &r->tmpl));
-    const int32_t ends[] = {px_template_end(r->tmpl), px_tokenizer_eos(r->tok)};
-    const int n_ends = ends[1] >= 0 && ends[1] != ends[0] ? 2 : 1;
-    PX_PASS(px_engine_tokens(r->engine, px_tokenizer_bos(r->tok), ends, n_ends));
+    r->tok = px_engine_tokenizer(r->engine);
+    r->tmpl = px_engine_template(r->engine);
     r->open = calloc((size_t)a->config->generate_batch + 1, sizeof(under_way *));
     if (!r->open) PX_NO_MEMORY();
     return NULL;
@@ -312,8 +296,6 @@ done:
     free(r.open);
     px_err_free(r.err);
     px_arena_free(r.arena);
-    px_template_close(r.tmpl);
-    px_tokenizer_close(r.tok);
     px_engine_close(r.engine);
     return err;
 }

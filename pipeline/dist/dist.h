@@ -18,8 +18,8 @@ typedef struct {
     double timeout_s;         /* 0: none; see px_watch */
 } px_ranks;
 
-/* Collective. With `mpi`, MPI_Init_thread (funneled); MPI's own errors abort with the rank named.
- * Without, a single rank and no MPI call, for commands that have no use for ranks. */
+/* Collective. With `mpi`, where a launcher (mpirun, srun) started this process: MPI_Init_thread
+ * (funneled); MPI's own errors abort with the rank named. Else a single rank and no MPI call. */
 PX_CHECKED px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks *out);
 /* Collective. Nothing to do after px_abort_all. */
 void px_ranks_close_all(px_ranks *ranks);

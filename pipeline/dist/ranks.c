@@ -6,10 +6,29 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Was this process started by something that starts ranks? Then its environment says so. Alone, MPI
+ * would only cost: Open MPI starts a daemon for every such process. */
+static bool was_launched(void) {
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE",
+                                        "OMPI_UNIVERSE_SIZE",
+                                        "PMIX_RANK",
+                                        "PMIX_NAMESPACE",
+                                        "PMI_RANK",
+                                        "PMI_SIZE",
+                                        "PMI_FD",
+                                        "MPI_LOCALNRANKS",
+                                        "SLURM_STEP_ID",
+                                        "SLURM_STEPID",
+                                        "FLUX_TASK_RANK"};
+    for (size_t i = 0; i < PX_COUNT(signs); i++)
+        if (getenv(signs[i])) return true;
+    return false;
+}
+
 px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks *out) {
     *out =
         (px_ranks){.rank = 0, .size = 1, .node_rank = 0, .node_size = 1, .control = MPI_COMM_NULL};
-    if (!mpi) return NULL;
+    if (!mpi || !was_launched()) return NULL;
     int level = 0;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         PX_FAIL(PX_RUN_FAILED, "MPI_Init_thread failed");

@@ -71,7 +71,7 @@ static px_err *open_model(px_engine *e, const px_engine_setup *setup) {
     px_err *err = NULL;
     const int use = PX_MODEL_GENERATE | (setup->run_dir ? PX_MODEL_LORA : 0);
     PX_PASS_TO(done, px_source_open(e->model_path, &source));
-    PX_PASS_TO(done, px_source_sha256(source, &e->weights));
+    if (setup->run_dir || setup->hash) PX_PASS_TO(done, px_source_sha256(source, &e->weights));
     if (setup->run_dir && strcmp(e->weights.hex, e->run.weights_sha256) != 0)
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on",
                    e->model_path);
@@ -82,6 +82,15 @@ static px_err *open_model(px_engine *e, const px_engine_setup *setup) {
 done:
     px_source_close(source);
     return err;
+}
+
+static px_err *open_text(px_engine *e, const px_config *config) {
+    static const char *const names[] = {"auto", "chatml", "llama2", "llama3", "zephyr", "mistral"};
+    PX_PASS(px_tokenizer_open(e->model_path, &e->tok));
+    PX_PASS(px_template_open(e->tok, names[config->model_template], &e->tmpl));
+    const int32_t ends[] = {px_template_end(e->tmpl), px_tokenizer_eos(e->tok)};
+    e->bos = px_tokenizer_bos(e->tok);
+    return px_engine_ends(e, ends, ends[1] >= 0 && ends[1] != ends[0] ? 2 : 1);
 }
 
 static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
@@ -130,6 +139,7 @@ px_err *px_engine_open(const px_engine_setup *setup, px_engine **out) {
     e->model_path = strdup(path);
     if (!e->model_path) PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory");
     PX_PASS_TO(failed, open_model(e, setup));
+    PX_PASS_TO(failed, open_text(e, setup->config));
     PX_PASS_TO(failed, take_memory(e, setup));
     *out = e;
     return NULL;
@@ -146,6 +156,8 @@ static void list_free(sequence_list *list) {
 void px_engine_close(px_engine *e) {
     if (!e) return;
     list_free(&e->waiting), list_free(&e->running), list_free(&e->kept);
+    px_template_close(e->tmpl);
+    px_tokenizer_close(e->tok);
     px_pass_free(e->pass);
     px_cache_free(e->cache);
     px_model_free(e->model);
@@ -167,9 +179,21 @@ bool px_engine_idle(const px_engine *e) { return e->waiting.n == 0 && e->running
 int32_t px_engine_waiting(const px_engine *e) { return e->waiting.n; }
 px_engine_counts px_engine_count(const px_engine *e) { return e->counts; }
 
-px_err *px_engine_tokens(px_engine *e, int32_t bos, const int32_t *ends, int n) {
+px_tokenizer *px_engine_tokenizer(px_engine *e) { return e->tok; }
+px_template *px_engine_template(px_engine *e) { return e->tmpl; }
+
+px_err *px_engine_decode(const px_engine *e, const int32_t *ids, int32_t n, px_str *out) {
+    const int32_t size = px_tokenizer_size(e->tok);
+    for (int32_t i = 0, first = 0; i <= n; i++) {
+        if (i < n && ids[i] < size) continue;
+        PX_PASS(px_decode(e->tok, ids + first, i - first, false, out));
+        first = i + 1;
+    }
+    return px_str_ok(out);
+}
+
+px_err *px_engine_ends(px_engine *e, const int32_t *ends, int n) {
     if (n > ENGINE_ENDS) PX_FAIL(PX_RUN_FAILED, "%d tokens that end a turn", n);
-    e->bos = bos;
     e->n_ends = n;
     if (n > 0) memcpy(e->ends, ends, (size_t)n * sizeof *ends);
     return NULL;

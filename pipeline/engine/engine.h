@@ -65,6 +65,7 @@ typedef struct {
     const px_config *config; /* for a run its own with the given keys over it */
     int threads;
     int64_t batch;        /* requests under way at once */
+    bool hash;            /* wants px_engine_weights_sha256; with a run it is there anyway */
     int64_t cache_tokens; /* positions that the cache holds; 0: what batch requests of 2048 take */
 } px_engine_setup;
 PX_CHECKED px_err *px_engine_open(const px_engine_setup *setup, px_engine **out);
@@ -77,8 +78,16 @@ const char *px_engine_model_path(const px_engine *engine);
 int32_t px_engine_soft_tokens(const px_engine *engine);
 /* Positions that the model was made for: prompt and answer together. */
 int64_t px_engine_positions(const px_engine *engine);
-/* The BOS token, behind which soft tokens go, and the tokens that end a turn. Copied. */
-PX_CHECKED px_err *px_engine_tokens(px_engine *engine, int32_t bos, const int32_t *ends, int n);
+/* The model's own; borrowed. */
+px_tokenizer *px_engine_tokenizer(px_engine *engine);
+px_template *px_engine_template(px_engine *engine);
+/* Appends the text of ids, special tokens left out. A model's vocabulary may be padded beyond its
+ * tokenizer's: such ids have none. */
+PX_CHECKED px_err *px_engine_decode(const px_engine *engine, const int32_t *ids, int32_t n,
+                                    px_str *out);
+/* Replaces the tokens that end a turn, which are the template's and the tokenizer's at first.
+ * Copied. */
+PX_CHECKED px_err *px_engine_ends(px_engine *engine, const int32_t *ends, int n);
 
 /* Copies the request. An answer ends at how.max_new_tokens, or where the model's positions or the
  * cache end. PX_BAD_INPUT: an empty prompt, one without room for an answer, a wrong setting. */

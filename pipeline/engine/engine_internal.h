@@ -53,6 +53,8 @@ struct px_engine {
     px_run run; /* arena NULL: none */
     px_digest weights;
     char *model_path;
+    px_tokenizer *tok;
+    px_template *tmpl;
     int32_t batch, soft, rows_max;
     int64_t vocab, positions;
     int32_t bos, ends[ENGINE_ENDS];

@@ -102,18 +102,6 @@ static void served_cancel(void *self, const void *tag) {
         }
 }
 
-/* --- tokens --- */
-/* A model's vocabulary may be padded beyond its tokenizer's: such ids have no text. */
-static px_err *decode_all(const px_tokenizer *tok, const px_ids *ids, px_str *out) {
-    const int32_t size = px_tokenizer_size(tok);
-    for (int32_t i = 0, first = 0; i <= ids->n; i++) {
-        if (i < ids->n && ids->ids[i] < size) continue;
-        PX_PASS(px_decode(tok, ids->ids + first, i - first, false, out));
-        first = i + 1;
-    }
-    return px_str_ok(out);
-}
-
 /* Appends a token's own bytes, with the space before a word. */
 static px_err *piece_text(const px_tokenizer *tok, int32_t id, px_str *out) {
     px_str byte = {0};
@@ -155,7 +143,7 @@ static px_err *event_send(px_served *s, const px_token *t, sample *it, bool *goe
     if (t->n_best > PX_TOP_LOGPROBS) PX_FAIL(PX_RUN_FAILED, "%d alternatives", (int)t->n_best);
     if (t->finish != PX_FINISH_STOP) PX_PASS(px_ids_add(&it->ids, t->id)); /* else: ends the turn */
     px_str_clear(&s->text);
-    PX_PASS(decode_all(s->tok, &it->ids, &s->text));
+    PX_PASS(px_engine_decode(s->engine, it->ids.ids, it->ids.n, &s->text));
     if (t->n_best > 0) PX_PASS(pieces_fill(s, t, best));
     const size_t before = PX_MIN(it->n_text, s->text.size);
     it->n_text = s->text.size;
@@ -218,13 +206,11 @@ static px_err *fingerprint_make(px_served *s) {
 }
 
 static px_err *served_fill(px_served *s, const px_engine_setup *setup) {
-    static const char *const names[] = {"auto", "chatml", "llama2", "llama3", "zephyr", "mistral"};
-    PX_PASS(px_engine_open(setup, &s->engine));
-    PX_PASS(px_tokenizer_open(px_engine_model_path(s->engine), &s->tok));
-    PX_PASS(px_template_open(s->tok, names[setup->config->model_template], &s->tmpl));
-    const int32_t ends[] = {px_template_end(s->tmpl), px_tokenizer_eos(s->tok)};
-    const int n_ends = ends[1] >= 0 && ends[1] != ends[0] ? 2 : 1;
-    PX_PASS(px_engine_tokens(s->engine, px_tokenizer_bos(s->tok), ends, n_ends));
+    px_engine_setup hashed = *setup;
+    hashed.hash = true;
+    PX_PASS(px_engine_open(&hashed, &s->engine));
+    s->tok = px_engine_tokenizer(s->engine);
+    s->tmpl = px_engine_template(s->engine);
     s->room = (int32_t)setup->batch;
     s->samples = calloc((size_t)s->room, sizeof *s->samples);
     if (!s->samples) PX_NO_MEMORY();
@@ -249,8 +235,6 @@ void px_served_close(px_served *s) {
     px_err_free(s->err);
     px_str_free(&s->text);
     px_str_free(&s->pieces);
-    px_template_close(s->tmpl);
-    px_tokenizer_close(s->tok);
     px_engine_close(s->engine);
     free(s);
 }

@@ -62,6 +62,7 @@ static px_engine *engine_of(setting how) {
                                    .batch = how.batch,
                                    .cache_tokens = how.cache_tokens};
     px_assert_ok(px_engine_open(&setup, &engine));
+    px_assert_ok(px_engine_ends(engine, NULL, 0));
     px_config_fini(&config);
     return engine;
 }
@@ -202,7 +203,7 @@ static void answers_end_where_they_should(void **state) {
     const int32_t end = answers[2].ids[5]; /* from now on this token ends a turn */
     int first = 0;
     while (answers[2].ids[first] != end) first++;
-    px_assert_ok(px_engine_tokens(engine, -1, &end, 1));
+    px_assert_ok(px_engine_ends(engine, &end, 1));
     make_prompts(again);
     run(engine, again, N, greedy());
     assert_int_equal(again[2].n_new, first + 1);
@@ -220,7 +221,7 @@ static void answers_end_where_they_should(void **state) {
         for (int k = 0; k < NEW; k++) assert_int_not_equal(again[i].ids[k], end);
     make_prompts(again);
     again[3].stop_after = 4;
-    px_assert_ok(px_engine_tokens(engine, -1, NULL, 0));
+    px_assert_ok(px_engine_ends(engine, NULL, 0));
     run(engine, again, N, greedy());
     assert_int_equal(again[3].n_new, 4);
     assert_int_equal(again[5].n_new, NEW);
