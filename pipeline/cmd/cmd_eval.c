@@ -6,7 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_RUN = 1, KEY_MODEL, KEY_STEP, KEY_CORPUS, KEY_SPLIT, KEY_OUT, KEY_TSV, KEY_TRUTH };
+enum {
+    KEY_RUN = 1,
+    KEY_MODEL,
+    KEY_STEP,
+    KEY_CORPUS,
+    KEY_SPLIT,
+    KEY_OUT,
+    KEY_TSV,
+    KEY_TRUTH,
+    KEY_AGAINST,
+    KEY_TOKEN_LOGPS
+};
 
 typedef struct {
     px_cli_config config;
@@ -43,6 +54,12 @@ static error_t parse_eval(int key, char *arg, struct argp_state *state) {
     case KEY_TRUTH:
         o->job.truth_path = arg;
         break;
+    case KEY_AGAINST:
+        o->job.against_path = arg;
+        break;
+    case KEY_TOKEN_LOGPS:
+        o->job.token_logps = true;
+        break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -58,6 +75,12 @@ static const struct argp_option options[] = {
     {"split", KEY_SPLIT, "NAME", 0, "train, seen, unseen or all (default)", 0},
     {"out", KEY_OUT, "FILE", 0, "eval.h5 to write; its summary stands beside it as .json", 0},
     {"tsv", KEY_TSV, "FILE", 0, "Also a table of every pair", 0},
+    {"against", KEY_AGAINST, "FILE", 0,
+     "eval.h5 of another run on the same pairs: the win rate over it and the difference in "
+     "accuracy",
+     0},
+    {"token-logps", KEY_TOKEN_LOGPS, NULL, 0,
+     "Also every response token's id and log-probability, in eval.h5", 0},
     {"truth", KEY_TRUTH, "FILE", 0,
      "truth.json of synth: how much of the planted tastes was recovered", 0},
     {0}};
@@ -68,7 +91,9 @@ static const struct argp argp = {options,
                                  "Implicit rewards of every pair under the person's own, the "
                                  "generic and another person's embedding.\v"
                                  "Example:\n  prismx eval --run runs/ppft --corpus corpus.h5 "
-                                 "--split unseen --out eval.h5 --tsv pairs.tsv",
+                                 "--split unseen --out eval.h5 --tsv pairs.tsv\n"
+                                 "  prismx eval --run runs/ppft --corpus corpus.h5 --split seen "
+                                 "--out ppft.h5 --against dpft.h5",
                                  children,
                                  NULL,
                                  NULL};

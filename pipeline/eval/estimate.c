@@ -16,15 +16,33 @@ px_err *px_other_rows(uint64_t seed, int32_t n_rows, int32_t *other) {
     return NULL;
 }
 
-enum { N_STATS = 2 * PX_N_WHO + 2 };
+enum { N_STATS = 4 * PX_N_WHO + 4 };
 
 static void statistics(const px_person_sums *s, double out[N_STATS]) {
     for (int w = 0; w < PX_N_WHO; w++) {
-        out[w] = s->right[w] / s->n;
-        out[PX_N_WHO + w] = s->margin[w] / s->n;
+        *out++ = s->right[w] / s->n;
+        *out++ = s->margin[w] / s->n;
+        *out++ = s->right_per_token[w] / s->n;
+        *out++ = s->margin_per_token[w] / s->n;
     }
-    out[2 * PX_N_WHO] = (s->right[PX_OWN] - s->right[PX_GENERIC]) / s->n;
-    out[2 * PX_N_WHO + 1] = (s->right[PX_OWN] - s->right[PX_OTHER]) / s->n;
+    *out++ = (s->right[PX_OWN] - s->right[PX_GENERIC]) / s->n;
+    *out++ = (s->right[PX_OWN] - s->right[PX_OTHER]) / s->n;
+    *out++ = s->won / s->n;
+    *out++ = (s->right[PX_OWN] - s->right_against) / s->n;
+}
+
+/* Where statistics' numbers go, in its order. */
+static void targets_of(px_eval_row *row, px_estimate *out[N_STATS]) {
+    for (int w = 0; w < PX_N_WHO; w++) {
+        *out++ = &row->accuracy[w];
+        *out++ = &row->margin[w];
+        *out++ = &row->accuracy_per_token[w];
+        *out++ = &row->margin_per_token[w];
+    }
+    *out++ = &row->delta_own;
+    *out++ = &row->delta_swap;
+    *out++ = &row->win_rate;
+    *out++ = &row->delta_against;
 }
 
 static void add(px_person_sums *to, const px_person_sums *person) {
@@ -32,7 +50,11 @@ static void add(px_person_sums *to, const px_person_sums *person) {
     for (int w = 0; w < PX_N_WHO; w++) {
         to->right[w] += person->right[w];
         to->margin[w] += person->margin[w];
+        to->right_per_token[w] += person->right_per_token[w];
+        to->margin_per_token[w] += person->margin_per_token[w];
     }
+    to->won += person->won;
+    to->right_against += person->right_against;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -50,11 +72,10 @@ static double quantile(const double *sorted, int64_t n, double q) {
 
 px_err *px_eval_estimate(const px_person_sums *people, int32_t n_people, int64_t samples,
                          uint64_t seed, px_eval_row *row) {
-    px_estimate *targets[N_STATS] = {&row->accuracy[0], &row->accuracy[1], &row->accuracy[2],
-                                     &row->margin[0],   &row->margin[1],   &row->margin[2],
-                                     &row->delta_own,   &row->delta_swap};
+    px_estimate *targets[N_STATS];
     px_person_sums all = {0};
     double stats[N_STATS];
+    targets_of(row, targets);
     for (int32_t i = 0; i < n_people; i++) add(&all, &people[i]);
     statistics(&all, stats); /* NaN without people: 0 / 0 */
     for (int k = 0; k < N_STATS; k++) *targets[k] = (px_estimate){stats[k], NAN, NAN};

@@ -67,7 +67,11 @@ static px_err *select_pairs(evaluation *e) {
                 e->job->corpus_path);
     e->result.pairs = pairs;
     e->result.n = n;
-    return NULL;
+    if (e->job->token_logps)
+        PX_PASS(px_eval_token_first(e->corpus, &e->result, e->arena, &e->result.tokens.first));
+    if (!e->job->against_path) return NULL;
+    return px_against_read(e->job->against_path, e->corpus, &e->result, e->arena,
+                           &e->result.against);
 }
 
 /* Row of params for each pair under `who`; -1: no soft tokens. */
@@ -83,8 +87,37 @@ static px_err *rows_for(const evaluation *e, px_who who, const int32_t *other, i
     return NULL;
 }
 
-static double length_of(const evaluation *e, int32_t tokens) {
-    return e->config->train_length_normalised ? tokens : 1;
+/* logps [2 n] -> both margins [n]. */
+static void margins_of(const evaluation *e, const double *logps, double *plain, double *per_token) {
+    const px_eval_result *r = &e->result;
+    for (int32_t i = 0; i < r->n; i++) {
+        const px_pair *pair = &e->corpus->pairs[r->pairs[i]];
+        double chosen = logps[2 * i] - r->reference[2 * i];
+        double rejected = logps[2 * i + 1] - r->reference[2 * i + 1];
+        per_token[i] = r->beta * (chosen / pair->chosen_tokens - rejected / pair->rejected_tokens);
+        plain[i] = r->length_normalised ? per_token[i] : r->beta * (chosen - rejected);
+    }
+}
+
+/* Rows NULL: the base model. *tokens: every token's where they are wanted, else as it was. */
+static px_err *score_list_all(evaluation *e, const int32_t *rows, const char *label, double *logps,
+                              const double **tokens) {
+    px_eval_result *r = &e->result;
+    const int64_t *first = r->tokens.first;
+    int32_t *none = px_take(e->arena, int32_t, r->n);
+    double *values = first ? px_take(e->arena, double, (size_t)first[2 * (size_t)r->n]) : NULL;
+    PX_PASS(px_agree_all(e->ranks, px_arena_ok(e->arena)));
+    for (int32_t i = 0; i < r->n; i++) none[i] = -1;
+    px_scorer scorer = {.ranks = e->ranks,
+                        .config = e->config,
+                        .corpus = e->corpus,
+                        .model = e->model,
+                        .params = rows ? e->run.params : NULL,
+                        .token_first = first,
+                        .token_logps = values};
+    PX_PASS(px_score_all(&scorer, r->pairs, rows ? rows : none, r->n, label, logps));
+    if (values) *tokens = values;
+    return NULL;
 }
 
 static px_err *score_who_all(evaluation *e, px_who who, const int32_t *other) {
@@ -92,24 +125,15 @@ static px_err *score_who_all(evaluation *e, px_who who, const int32_t *other) {
     px_eval_result *r = &e->result;
     int32_t *rows = px_take(e->arena, int32_t, r->n);
     double *logps = px_take(e->arena, double, 2, r->n), *margin = px_take(e->arena, double, r->n);
+    double *per_token = px_take(e->arena, double, r->n);
     px_err *err = px_arena_ok(e->arena);
     if (!err) err = rows_for(e, who, other, rows);
     PX_PASS(px_agree_all(e->ranks, err));
-    px_scorer scorer = {.ranks = e->ranks,
-                        .config = e->config,
-                        .corpus = e->corpus,
-                        .model = e->model,
-                        .params = has_run(e) ? e->run.params : NULL};
-    PX_PASS(px_score_all(&scorer, r->pairs, rows, r->n, labels[who], logps));
-    for (int32_t i = 0; i < r->n; i++) {
-        const px_pair *pair = &e->corpus->pairs[r->pairs[i]];
-        margin[i] =
-            r->beta *
-            ((logps[2 * i] - r->reference[2 * i]) / length_of(e, pair->chosen_tokens) -
-             (logps[2 * i + 1] - r->reference[2 * i + 1]) / length_of(e, pair->rejected_tokens));
-    }
+    PX_PASS(score_list_all(e, rows, labels[who], logps, &r->tokens.logps[who]));
+    margins_of(e, logps, margin, per_token);
     r->logps[who] = logps;
     r->margin[who] = margin;
+    r->margin_per_token[who] = per_token;
     return NULL;
 }
 
@@ -121,12 +145,15 @@ static px_err *score_reference_all(evaluation *e) {
                        .fallback_dir = e->job->run_dir};
     PX_PASS(px_reference_all(&base, &io, e->reference));
     double *mine = px_take(e->arena, double, 2, e->result.n);
+    double *room = px_take(e->arena, double, 2, e->result.n);
     PX_PASS(px_agree_all(e->ranks, px_arena_ok(e->arena)));
     for (int32_t i = 0; i < e->result.n; i++)
         for (int side = 0; side < 2; side++)
             mine[2 * i + side] = e->reference[2 * (int64_t)e->result.pairs[i] + side];
     e->result.reference = mine;
-    return NULL;
+    if (!e->result.tokens.first) return NULL;
+    /* The cache has sums alone. */
+    return score_list_all(e, NULL, "reference's tokens", room, &e->result.tokens.reference);
 }
 
 static px_err *score_all(evaluation *e) {
@@ -135,7 +162,8 @@ static px_err *score_all(evaluation *e) {
     if (!has_run(e)) { /* the base model: the reference is the answer, every margin 0 */
         double *margin = px_take(e->arena, double, r->n);
         r->logps[PX_OWN] = r->reference;
-        r->margin[PX_OWN] = margin;
+        r->margin[PX_OWN] = r->margin_per_token[PX_OWN] = margin;
+        r->tokens.logps[PX_OWN] = r->tokens.reference;
         return px_agree_all(e->ranks, px_arena_ok(e->arena));
     }
     int32_t *other = px_take(e->arena, int32_t, e->run.params->n_users);
@@ -149,6 +177,23 @@ static px_err *score_all(evaluation *e) {
     return NULL;
 }
 
+/* A pair's share of being ranked as the person did. */
+static double right(double margin) { return margin > 0 ? 1 : margin == 0 ? 0.5 : 0; }
+
+static void add_pair(const px_eval_result *r, int32_t i, px_person_sums *s) {
+    s->n++;
+    for (int w = 0; w < PX_N_WHO; w++) {
+        int who = r->margin[w] ? w : PX_OWN;
+        s->right[w] += right(r->margin[who][i]);
+        s->margin[w] += r->margin[who][i];
+        s->right_per_token[w] += right(r->margin_per_token[who][i]);
+        s->margin_per_token[w] += r->margin_per_token[who][i];
+    }
+    if (!r->against.margin) return;
+    s->won += right(r->margin[PX_OWN][i] - r->against.margin[i]);
+    s->right_against += right(r->against.margin[i]);
+}
+
 static px_err *one_row(evaluation *e, int split, int type, px_eval_row *row) {
     const px_eval_result *r = &e->result;
     px_person_sums *people = px_take(e->arena, px_person_sums, e->corpus->n_users + 1);
@@ -157,14 +202,8 @@ static px_err *one_row(evaluation *e, int split, int type, px_eval_row *row) {
     for (int32_t i = 0; i < r->n; i++) {
         const px_conv *conv = &e->corpus->convs[e->corpus->pairs[r->pairs[i]].conv];
         if ((int)conv->split != split || (type >= 0 && (int)conv->type != type)) continue;
-        px_person_sums *s = &people[conv->user];
         row->n_pairs++;
-        s->n++;
-        for (int w = 0; w < PX_N_WHO; w++) {
-            double h = r->margin[r->margin[w] ? w : PX_OWN][i];
-            s->right[w] += h > 0 ? 1 : h == 0 ? 0.5 : 0;
-            s->margin[w] += h;
-        }
+        add_pair(r, i, &people[conv->user]);
     }
     for (int32_t u = 0; u < e->corpus->n_users; u++)
         if (people[u].n > 0) people[n_people++] = people[u];
@@ -199,6 +238,8 @@ static px_err *finish(evaluation *e) {
                           .result = &e->result,
                           .truth_correlation = NAN};
     PX_PASS(summarise(e));
+    if (e->result.tokens.first)
+        PX_PASS(px_eval_token_ids(e->corpus, &e->result, e->arena, &e->result.tokens.ids));
     if (e->job->truth_path && e->result.personal)
         PX_PASS(px_eval_truth(e->job->truth_path, &e->run, &out.truth_correlation));
     PX_PASS(px_eval_write(&out));
@@ -211,6 +252,7 @@ px_err *px_eval_all(const px_ranks *ranks, const px_config *config, const px_eva
     px_err *err = NULL;
     PX_PASS_TO(done, px_agree_all(ranks, open_inputs(&e)));
     e.result.beta = config->loss_beta;
+    e.result.length_normalised = config->train_length_normalised;
     e.result.step = has_run(&e) ? e.run.state.step : -1;
     e.result.personal = has_run(&e) && e.run.params->n_tokens > 0;
     PX_PASS_TO(done, px_agree_all(ranks, select_pairs(&e)));

@@ -17,7 +17,7 @@ static void add_estimate(px_str *out, const char *name, const px_estimate *e) {
     px_str_char(out, ']');
 }
 
-static void add_row(px_str *out, const px_eval_row *row, int n_who) {
+static void add_row(px_str *out, const px_eval_row *row, int n_who, bool against) {
     char name[32];
     px_str_format(out, "{\"split\": \"%s\", \"type\": \"%s\", \"n_pairs\": %d, \"n_people\": %d",
                   row->split, row->type, row->n_pairs, row->n_people);
@@ -26,10 +26,18 @@ static void add_row(px_str *out, const px_eval_row *row, int n_who) {
         add_estimate(out, name, &row->accuracy[w]);
         snprintf(name, sizeof name, "margin_%s", who_names[w]);
         add_estimate(out, name, &row->margin[w]);
+        snprintf(name, sizeof name, "accuracy_per_token_%s", who_names[w]);
+        add_estimate(out, name, &row->accuracy_per_token[w]);
+        snprintf(name, sizeof name, "margin_per_token_%s", who_names[w]);
+        add_estimate(out, name, &row->margin_per_token[w]);
     }
     if (n_who > 1) {
         add_estimate(out, "delta_own", &row->delta_own);
         add_estimate(out, "delta_swap", &row->delta_swap);
+    }
+    if (against) {
+        add_estimate(out, "win_rate", &row->win_rate);
+        add_estimate(out, "delta_against", &row->delta_against);
     }
     px_str_char(out, '}');
 }
@@ -39,15 +47,22 @@ static px_err *summary_text(const px_eval_output *o, px_str *out) {
     const px_eval_result *r = o->result;
     px_str_format(out, "{\"step\": %lld, \"beta\": ", (long long)r->step);
     px_str_double(out, r->beta);
+    px_str_format(out, ", \"length_normalised\": %s", r->length_normalised ? "true" : "false");
     px_str_format(out, ", \"personal\": %s, \"n_pairs\": %d, \"corpus_sha256\": \"%s\"",
                   r->personal ? "true" : "false", r->n, o->corpus->sha256);
+    if (r->against.margin) {
+        px_str_text(out, ", \"against\": ");
+        px_str_json(out, o->job->against_path, strlen(o->job->against_path));
+        px_str_text(out, ", \"against_beta\": ");
+        px_str_double(out, r->against.beta);
+    }
     px_str_format(out, ", \"bootstrap\": %lld, \"taste_correlation\": ",
                   (long long)o->config->eval_bootstrap);
     px_str_double(out, o->truth_correlation);
     px_str_text(out, ", \"rows\": [\n");
     for (int32_t i = 0; i < r->n_rows; i++) {
         if (i) px_str_text(out, ",\n");
-        add_row(out, &r->rows[i], r->personal ? PX_N_WHO : 1);
+        add_row(out, &r->rows[i], r->personal ? PX_N_WHO : 1, r->against.margin != NULL);
     }
     px_str_text(out, "]}\n");
     return px_str_ok(out);
@@ -65,6 +80,26 @@ static px_err *write_numbers(px_h5 *h5, const px_eval_output *o) {
         PX_PASS(px_h5_write(h5, name, PX_H5_F64, 2, dims, r->logps[w]));
         snprintf(name, sizeof name, "/margins/%s", who_names[w]);
         PX_PASS(px_h5_write(h5, name, PX_H5_F64, 1, dims, r->margin[w]));
+        snprintf(name, sizeof name, "/margins_per_token/%s", who_names[w]);
+        PX_PASS(px_h5_write(h5, name, PX_H5_F64, 1, dims, r->margin_per_token[w]));
+    }
+    if (!r->against.margin) return NULL;
+    return px_h5_write(h5, "/against/margins", PX_H5_F64, 1, dims, r->against.margin);
+}
+
+/* /tokens: where each pair's sides begin, the ids, the log-probabilities. */
+static px_err *write_tokens(px_h5 *h5, const px_eval_result *r) {
+    const px_eval_tokens *t = &r->tokens;
+    if (!t->first) return NULL;
+    int64_t n_first = 2 * (int64_t)r->n + 1, n = t->first[n_first - 1];
+    char name[32];
+    PX_PASS(px_h5_write(h5, "/tokens/first", PX_H5_I64, 1, &n_first, t->first));
+    PX_PASS(px_h5_write(h5, "/tokens/ids", PX_H5_I32, 1, &n, t->ids));
+    PX_PASS(px_h5_write(h5, "/tokens/logps/reference", PX_H5_F64, 1, &n, t->reference));
+    for (int w = 0; w < PX_N_WHO; w++) {
+        if (!t->logps[w]) continue;
+        snprintf(name, sizeof name, "/tokens/logps/%s", who_names[w]);
+        PX_PASS(px_h5_write(h5, name, PX_H5_F64, 1, &n, t->logps[w]));
     }
     return NULL;
 }
@@ -107,6 +142,7 @@ static px_err *write_h5(const px_eval_output *o, const char *summary) {
     PX_PASS_TO(done, px_h5_create(o->job->out_path, &h5));
     PX_PASS_TO(done, write_numbers(h5, o));
     PX_PASS_TO(done, write_names(h5, o));
+    PX_PASS_TO(done, write_tokens(h5, o->result));
     PX_PASS_TO(done, px_h5_write_attr_text(h5, "/", "summary", summary));
     PX_PASS_TO(done, px_h5_write_attr_text(h5, "/", "config", config.data));
     PX_PASS_TO(done, px_h5_write_attr_text(h5, "/", "corpus_sha256", o->corpus->sha256));
@@ -185,25 +221,42 @@ static void print_estimate(const px_estimate *e) {
         printf("  %6.3f [%6.3f,%6.3f]", e->value, e->low, e->high);
 }
 
+/* Under a split's row: what else there is of own, generic and other. */
+static void print_more(const char *what, const px_estimate *e, int n_who) {
+    printf("%-7s %-19s %6s %6s", "", what, "", "");
+    for (int w = 0; w < n_who; w++) print_estimate(&e[w]);
+    printf("\n");
+}
+
+static void print_row(const px_eval_row *row, bool personal, bool against) {
+    int n_who = personal ? PX_N_WHO : 1;
+    printf("%-7s %-19s %6d %6d", row->split, row->type, row->n_pairs, row->n_people);
+    for (int w = 0; w < n_who; w++) print_estimate(&row->accuracy[w]);
+    if (personal) {
+        print_estimate(&row->delta_own);
+        print_estimate(&row->delta_swap);
+    }
+    if (against) {
+        print_estimate(&row->win_rate);
+        print_estimate(&row->delta_against);
+    }
+    printf("\n");
+    if (strcmp(row->type, "all") != 0) return;
+    print_more("accuracy per token", row->accuracy_per_token, n_who);
+    print_more("margin", row->margin, n_who);
+    print_more("margin per token", row->margin_per_token, n_who);
+}
+
 void px_eval_print(const px_eval_output *o) {
     const px_eval_result *r = o->result;
-    printf("%-7s %-19s %6s %6s  %-23s", "split", "type", "pairs", "people",
+    bool against = r->against.margin != NULL;
+    printf("%-7s %-19s %6s %6s  %-22s", "split", "type", "pairs", "people",
            r->personal ? "accuracy own" : "accuracy");
     if (r->personal)
         printf("  %-22s  %-22s  %-22s  %-22s", "generic", "other", "delta_own", "delta_swap");
+    if (against) printf("  %-22s  %-22s", "win_rate", "delta_against");
     printf("\n");
-    for (int32_t i = 0; i < r->n_rows; i++) {
-        const px_eval_row *row = &r->rows[i];
-        printf("%-7s %-19s %6d %6d", row->split, row->type, row->n_pairs, row->n_people);
-        print_estimate(&row->accuracy[PX_OWN]);
-        if (r->personal) {
-            print_estimate(&row->accuracy[PX_GENERIC]);
-            print_estimate(&row->accuracy[PX_OTHER]);
-            print_estimate(&row->delta_own);
-            print_estimate(&row->delta_swap);
-        }
-        printf("\n");
-    }
+    for (int32_t i = 0; i < r->n_rows; i++) print_row(&r->rows[i], r->personal, against);
     if (!isnan(o->truth_correlation))
         printf("planted tastes: rank correlation of the people's likeness %.3f\n",
                o->truth_correlation);

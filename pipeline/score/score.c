@@ -86,6 +86,9 @@ static px_err *score_slot(scoring *s, int slot, const int *members, int n_member
     px_work_logps(work, logp, sums);
     for (int k = 0, at = 0; k < n_members; k++) {
         const stretch *st = &s->stretches[members[k]];
+        if (scorer->token_logps)
+            px_work_token_logps(work, at, 2 * st->n, logp,
+                                scorer->token_logps + scorer->token_first[2 * st->first]);
         for (int32_t i = 0; i < 2 * st->n; i++) s->logps[2 * st->first + i] = sums[at++];
     }
     return NULL;
@@ -129,7 +132,9 @@ px_err *px_score_all(const px_scorer *scorer, const int32_t *pairs, const int32_
     px_arena *arena = NULL;
     px_err *err = NULL;
     scoring s = {.scorer = scorer, .pairs = pairs, .users = users, .logps = logps};
+    size_t n_tokens = scorer->token_logps ? (size_t)scorer->token_first[2 * n_pairs] : 0;
     for (int32_t i = 0; i < 2 * n_pairs; i++) logps[i] = 0;
+    for (size_t i = 0; i < n_tokens; i++) scorer->token_logps[i] = 0;
     PX_PASS_TO(agree, px_arena_new((size_t)1 << 20, &arena));
     stretch *stretches = px_take(arena, stretch, n_pairs);
     PX_PASS_TO(agree, px_arena_ok(arena));
@@ -142,5 +147,6 @@ agree:
     PX_PASS(px_agree_all(scorer->ranks, err));
     px_watch(scorer->ranks, label, s.n_slots);
     px_spread_f64_all(scorer->ranks, logps, (size_t)n_pairs * 2);
+    if (scorer->token_logps) px_spread_f64_all(scorer->ranks, scorer->token_logps, n_tokens);
     return NULL;
 }

@@ -36,6 +36,10 @@ const px_slot *px_work_slot(const px_work *work);
 /* logp per target -> sums per unit, pair and side in float64 (token order): logps[2 * p] chosen,
  * [2 * p + 1] rejected, p counting pairs over the units in order. */
 void px_work_logps(const px_work *work, const double *logp_target, double *logps);
+/* The same unsummed: the tokens' of responses first … first + n - 1 (numbered as logps is), one
+ * response after another. */
+void px_work_token_logps(const px_work *work, int32_t first, int32_t n, const double *logp_target,
+                         double *values);
 /* dL/dlogp per response [2 * pairs] -> g per target. */
 void px_work_gradient(const px_work *work, const double *dlogps, float *g);
 /* Adds dsoft [n_soft, d] of the slot to the users' parameters in grads. */
@@ -50,6 +54,10 @@ typedef struct {
     px_model *model;
     const px_params *params; /* NULL: the base model */
     bool stoppable;          /* a signal ends it between slots (PX_STOPPED) */
+    /* Also every token's, or NULL: those of pair i of the list, side s, go to
+     * token_logps[token_first[2 i + s]] … [token_first[2 i + s + 1] - 1]. */
+    const int64_t *token_first; /* [2 n_pairs + 1] */
+    double *token_logps;
 } px_scorer;
 /* Collective. logps [2 * n_pairs] (chosen, rejected) of pairs[i] under user row users[i] (-1: no
  * soft tokens); pairs of one conversation and user share a tree. Ranks share the slots; the result

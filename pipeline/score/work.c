@@ -223,6 +223,14 @@ void px_work_logps(const px_work *work, const double *logp_target, double *logps
     }
 }
 
+void px_work_token_logps(const px_work *work, int32_t first, int32_t n, const double *logp_target,
+                         double *values) {
+    for (int32_t i = first; i < first + n; i++) {
+        const response *r = &work->responses[i];
+        for (int32_t k = 0; k < r->n_targets; k++) *values++ = logp_target[r->targets[k]];
+    }
+}
+
 void px_work_gradient(const px_work *work, const double *dlogps, float *g) {
     /* A token that several responses share takes their sum, in the order of the responses. */
     memset(g, 0, (size_t)work->slot.targets.n * sizeof *g);

@@ -151,6 +151,49 @@ static void people_change_what_is_scored(void **state) {
     free(pairs), free(users), free(a), free(b);
 }
 
+/* Every token's, whatever the order of the pairs and the slots: they add up to the sums, to the
+ * bit, and are where token_first says. */
+static void tokens_add_up_to_their_sums(void **state) {
+    (void)state;
+    int32_t n = 12, *pairs = malloc((size_t)n * 4), *users = malloc((size_t)n * 4);
+    assert_true(f.corpus->n_pairs >= n);
+    int64_t *first = malloc((2 * (size_t)n + 1) * sizeof *first);
+    double *sums = malloc((size_t)n * 16), *plain = malloc((size_t)n * 16);
+    loaded l;
+    load(&l, 1);
+    first[0] = 0;
+    for (int32_t i = 0; i < n; i++) {
+        pairs[i] = i % 3 ? i : n - 1 - i; /* some twice, some never, conversations torn apart */
+        users[i] = i % 4;
+        first[2 * i + 1] = first[2 * i] + f.corpus->pairs[pairs[i]].chosen_tokens;
+        first[2 * i + 2] = first[2 * i + 1] + f.corpus->pairs[pairs[i]].rejected_tokens;
+    }
+    double *tokens = malloc((size_t)first[2 * n] * sizeof *tokens);
+    px_scorer scorer = {.ranks = &f.ranks,
+                        .config = &f.config,
+                        .corpus = f.corpus,
+                        .model = l.model,
+                        .params = l.params,
+                        .token_first = first,
+                        .token_logps = tokens};
+    f.config.batch_slot_tokens = 700;
+    px_assert_ok(px_score_all(&scorer, pairs, users, n, "test", sums));
+    scorer.token_logps = NULL;
+    px_assert_ok(px_score_all(&scorer, pairs, users, n, "test", plain));
+    f.config.batch_slot_tokens = 2048;
+    assert_memory_equal(sums, plain, (size_t)n * 16);
+    for (int32_t i = 0; i < 2 * n; i++) {
+        double sum = 0;
+        for (int64_t k = first[i]; k < first[i + 1]; k++) {
+            assert_true(isfinite(tokens[k]) && tokens[k] < 0);
+            sum += tokens[k];
+        }
+        assert_true(sum == sums[i]);
+    }
+    unload(&l);
+    free(pairs), free(users), free(first), free(sums), free(plain), free(tokens);
+}
+
 static void the_reference_is_kept_and_checked(void **state) {
     (void)state;
     size_t bytes = (size_t)f.corpus->n_pairs * 16;
@@ -185,6 +228,7 @@ int main(void) {
         cmocka_unit_test(slots_hold_every_unit_once),
         cmocka_unit_test(a_tree_scores_as_its_pairs_alone),
         cmocka_unit_test(people_change_what_is_scored),
+        cmocka_unit_test(tokens_add_up_to_their_sums),
         cmocka_unit_test(the_reference_is_kept_and_checked),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
