@@ -253,6 +253,94 @@ static void nothing_left_is_an_error(void **state) {
     fixture_free(&f);
 }
 
+/* --- a tokenizer that merges across the seam --- */
+static void put_after(px_bytes *text, const char *place, const char *more) {
+    px_str out = {0};
+    const char *at = strstr(text->data, place);
+    assert_non_null(at);
+    at += strlen(place);
+    px_str_add(&out, text->data, (size_t)(at - text->data));
+    px_str_text(&out, more);
+    px_str_text(&out, at);
+    px_bytes_free(text);
+    *text = (px_bytes){out.data, out.size};
+}
+
+static void write_text(const char *dir, const char *name, const char *text, size_t size) {
+    char *path = px_path_join(dir, name);
+    px_assert_ok(px_file_write(path, text, size));
+    free(path);
+}
+
+/* The golden tokenizer with a token for two line ends, as those of GPT-2, Llama 3 and SmolLM have
+ * one: an answer that begins with two merges its first with the generation prompt's own. */
+static void write_merging_model(const char *dir) {
+    px_bytes text = {0};
+    px_assert_ok(px_file_read(GOLDEN("prism/model/tokenizer.json"), &text));
+    put_after(&text, "\"vocab\":{", "\"\u010a\u010a\":420,");
+    put_after(&text, "\"merges\":[", "[\"\u010a\",\"\u010a\"],");
+    write_text(dir, "tokenizer.json", text.data, text.size);
+    px_bytes_free(&text);
+    px_assert_ok(px_file_read(GOLDEN("prism/model/tokenizer_config.json"), &text));
+    write_text(dir, "tokenizer_config.json", text.data, text.size);
+    px_bytes_free(&text);
+}
+
+/* One person, two conversations of one turn: in the first one of two rejected answers merges, in
+ * the second the chosen one, so both of its pairs. */
+static void write_merging_data(const char *dir) {
+    static const char survey[] = "{\"user_id\": \"u\", \"survey_only\": false}\n";
+    static const char *const answers[2][3] = {{"Yes.", "\\n\\nNo.", "\\nWell."},
+                                              {"\\n\\nYes.", "No.", "Well."}};
+    px_str out = {0};
+    for (int c = 0; c < 2; c++) {
+        px_str_format(&out,
+                      "{\"conversation_id\": \"c%d\", \"user_id\": \"u\", \"conversation_type\": "
+                      "\"unguided\", \"conversation_history\": [{\"turn\": 0, \"role\": \"user\", "
+                      "\"content\": \"Is it?\"}",
+                      c);
+        for (int a = 0; a < 3; a++)
+            px_str_format(
+                &out,
+                ", {\"turn\": 0, \"role\": \"model\", \"content\": \"%s\", \"score\": 50, "
+                "\"if_chosen\": %s, \"within_turn_id\": %d}",
+                answers[c][a], a == 0 ? "true" : "false", a);
+        px_str_text(&out, "]}\n");
+    }
+    write_text(dir, "survey.jsonl", survey, sizeof survey - 1);
+    write_text(dir, "conversations.jsonl", out.data, out.size);
+    px_str_free(&out);
+}
+
+static void merged_pairs_are_left_out_and_counted(void **state) {
+    (void)state;
+    fixture f = fixture_new(NULL);
+    write_merging_model(f.dir);
+    write_merging_data(f.dir);
+    f.job.data_dir = f.job.model_path = f.dir;
+    px_corpus *corpus = prepare_and_open(&f);
+    cJSON *report = report_of(&f);
+    assert_int_equal(corpus->n_pairs, 1);
+    assert_int_equal(corpus->pairs[0].rejected_id, 2);
+    assert_int_equal(corpus->pairs[0].pairs_of_turn, 1);
+    assert_int_equal(report_at(report, "left_out>pairs>prompt_is_no_prefix>count"), 3);
+    assert_int_equal(report_at(report, "damage>conversations.jsonl>prompt_is_no_prefix>count"), 3);
+    px_corpus_close(corpus);
+    cJSON_Delete(report);
+    /* The golden tokenizer has no such token: nothing merges. */
+    f.job.model_path = GOLDEN("prism/model");
+    corpus = prepare_and_open(&f);
+    report = report_of(&f);
+    assert_int_equal(corpus->n_pairs, 4);
+    assert_int_equal(report_at(report, "left_out>pairs>prompt_is_no_prefix>count"), 0);
+    px_corpus_close(corpus);
+    cJSON_Delete(report);
+    f.job.model_path = f.dir;
+    px_assert_ok(px_config_set(&f.config, "data.strict=true"));
+    px_assert_error(px_prepare_all(&ranks, &f.config, &f.job), PX_BAD_INPUT, "prompt_is_no_prefix");
+    fixture_free(&f);
+}
+
 /* --- splits --- */
 enum { PEOPLE = 50, TALKS = 200 };
 static char person_names[PEOPLE][16], talk_names[TALKS][16];
@@ -336,6 +424,7 @@ int main(void) {
         cmocka_unit_test(limits_and_filters),
         cmocka_unit_test(strict_refuses),
         cmocka_unit_test(nothing_left_is_an_error),
+        cmocka_unit_test(merged_pairs_are_left_out_and_counted),
         cmocka_unit_test(splits_have_their_shares),
         cmocka_unit_test(splits_do_not_depend_on_file_order),
     };
