@@ -5,32 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rank 0: refuses or clears an existing folder, makes it. *resumes: a run is there to go on with.
- */
-static px_err *open_folder(px_training *t, int *resumes) {
-    const px_train *job = t->job;
-    *resumes = 0;
-    if (px_path_exists(job->out_dir)) {
-        if (!job->resume && !job->overwrite)
-            PX_FAIL(PX_BAD_INPUT, "%s exists: --resume goes on with it, --overwrite begins anew",
-                    job->out_dir);
-        char *config = px_path_join(job->out_dir, "config.json");
-        if (!config) PX_NO_MEMORY();
-        bool is_run = px_path_exists(config);
-        free(config);
-        if (job->overwrite && !job->resume) {
-            /* Only a folder that a run has made is removed: a mistyped path must not cost a home.
-             */
-            if (!is_run && px_path_is_dir(job->out_dir))
-                PX_FAIL(PX_BAD_INPUT, "%s is not a run folder (no config.json): it is not removed",
-                        job->out_dir);
-            PX_PASS(px_dir_remove(job->out_dir));
-        } else
-            *resumes = is_run;
-    }
-    return px_dir_make(job->out_dir);
-}
-
 /* A resumed run must have been asked for the same results. */
 static px_err *check_same_config(const px_training *t) {
     px_config before;
@@ -49,6 +23,36 @@ static px_err *check_same_config(const px_training *t) {
     }
     free(path);
     return err;
+}
+
+/* What the folder alone decides: refused, or *resumes: a run is there to go on with. Changes
+ * nothing. */
+static px_err *check_folder(const px_training *t, int *resumes) {
+    const px_train *job = t->job;
+    *resumes = 0;
+    if (!px_path_exists(job->out_dir)) return NULL;
+    if (!job->resume && !job->overwrite)
+        PX_FAIL(PX_BAD_INPUT, "%s exists: --resume goes on with it, --overwrite begins anew",
+                job->out_dir);
+    char *config = px_path_join(job->out_dir, "config.json");
+    if (!config) PX_NO_MEMORY();
+    bool is_run = px_path_exists(config);
+    free(config);
+    /* Only a folder that a run has made is removed: a mistyped path must not cost a home. */
+    if (!job->resume && !is_run && px_path_is_dir(job->out_dir))
+        PX_FAIL(PX_BAD_INPUT, "%s is not a run folder (no config.json): it is not removed",
+                job->out_dir);
+    *resumes = job->resume && is_run;
+    return *resumes ? check_same_config(t) : NULL;
+}
+
+/* Rank 0: clears an existing folder where that is wanted, makes it. */
+static px_err *open_folder(const px_training *t, int *resumes) {
+    const px_train *job = t->job;
+    PX_PASS(check_folder(t, resumes));
+    if (job->overwrite && !job->resume && px_path_exists(job->out_dir))
+        PX_PASS(px_dir_remove(job->out_dir));
+    return px_dir_make(job->out_dir);
 }
 
 static px_err *write_config(const px_training *t) {
@@ -210,7 +214,6 @@ px_err *px_training_manifest(px_training *t, const char *status) {
 
 static px_err *start_folder_all(px_training *t, int *resumes) {
     px_err *err = t->ranks->rank == 0 ? open_folder(t, resumes) : NULL;
-    if (!err && *resumes) err = check_same_config(t);
     if (!err && t->ranks->rank == 0 && !*resumes) err = write_config(t);
     PX_PASS(px_agree_all(t->ranks, err));
     px_bcast_all(t->ranks, resumes, sizeof *resumes, 0);
@@ -221,7 +224,10 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
                               px_training *t) {
     int resumes = 0;
     *t = (px_training){.ranks = ranks, .config = config, .job = job, .start_s = px_now_s()};
-    px_err *err = px_arena_new(65536, &t->arena);
+    /* Before the model is read, which may take minutes; nothing is changed until it has been. */
+    px_err *err = ranks->rank == 0 ? check_folder(t, &resumes) : NULL;
+    PX_PASS(px_agree_all(ranks, err));
+    err = px_arena_new(65536, &t->arena);
     if (!err) err = config_text(t);
     if (!err) err = open_inputs(t);
     PX_PASS(px_agree_all(ranks, err));

@@ -147,13 +147,20 @@ refuses no-command 2 'no command' "$X" trian
 refuses unknown-option 2 'unrecognized|help' "$X" train --crpus x
 refuses run-exists 2 'exists.*--resume' "$X" train "${config[@]}" --out dpft
 refuses other-config 2 'optim.lr' "$X" train "${config[@]}" --set optim.lr=2e-3 --out stopped --resume
+# What the folder alone decides is said before the model is looked for.
+refuses run-exists-first 2 'dpft exists.*--resume' "$X" train "${config[@]}" --model nowhere --out dpft
+refuses run-exists-first-2-ranks 2 'dpft exists.*--resume' mpirun -n 2 "$X" train "${config[@]}" --corpus nowhere.h5 --out dpft
+refuses other-config-first 2 'optim.lr' "$X" train "${config[@]}" --model nowhere --set optim.lr=2e-3 --out stopped --resume
 refuses unknown-key 2 'optim.rl.*optim.lr' "$X" train "${config[@]}" --set optim.rl=1 --out x
 refuses out-of-range 2 'loss.alpha' "$X" train "${config[@]}" --set loss.alpha=1.5 --out x
 refuses no-model 2 'nowhere' "$X" train --corpus corpus.h5 --model nowhere --out x
 refuses no-corpus 2 'nowhere.h5' "$X" train --corpus nowhere.h5 --model tiny --out x
 refuses not-a-corpus 2 'tiny/config.json' "$X" train --corpus tiny/config.json --model tiny --out x
 mkdir home && touch home/file
-refuses overwrite-no-run 2 'not a run folder' "$X" train "${config[@]}" --out home --overwrite
+refuses overwrite-no-run 2 'not a run folder' "$X" train "${config[@]}" --model nowhere --out home --overwrite
+# And nothing is removed for a run that cannot begin.
+refuses overwrite-no-model 2 'nowhere' "$X" train "${config[@]}" --model nowhere --out dpft --overwrite
+[ -s dpft/config.json ] && ok overwrite-no-model-keeps || fail overwrite-no-model-keeps "dpft was removed"
 [ -f home/file ] && ok home-untouched || fail home-untouched "removed"
 refuses no-run 2 'nowhere.*no such run folder' "$X" eval --run nowhere --corpus corpus.h5 --out x.h5
 refuses cut-model 2 'model.safetensors' bash -c "cp -r tiny cut && head -c 5000 tiny/model.safetensors > cut/model.safetensors && exec '$X' model cut"
