@@ -260,18 +260,42 @@ static void what_does_not_fit_is_refused(void **state) {
 
 /* --- choosing --- */
 
+static bool next_number(FILE *file, double *out) {
+    char text[64], *end = NULL;
+    if (fscanf(file, "%63s", text) != 1) return false;
+    *out = strtod(text, &end);
+    assert_true(end != text && *end == 0);
+    return true;
+}
+static double number(FILE *file) {
+    double value = NAN;
+    assert_true(next_number(file, &value));
+    return value;
+}
+/* What follows the temperature; returns the number of ids. */
+static int read_numbers(FILE *file, px_decoding *how, int *n_new) {
+    how->top_k = (int64_t)number(file);
+    how->top_p = number(file);
+    how->min_p = number(file);
+    how->repetition_penalty = number(file);
+    how->no_repeat_ngram = (int64_t)number(file);
+    how->min_new_tokens = (int64_t)number(file);
+    const int n_ids = (int)number(file);
+    *n_new = (int)number(file);
+    return n_ids;
+}
+
 /* tests/golden/decoding.tsv: settings, ids, logits, and the probabilities that transformers'
  * processors and warpers leave. */
 static void choices_follow_transformers(void **state) {
     (void)state;
     enum { DRAWS = 20000, VOCAB = 48 };
     FILE *file = fopen(PX_SOURCE_DIR "/tests/golden/decoding.tsv", "r");
-    int n_cases = 0, n_ids = 0, n_new = 0;
+    int n_cases = 0, n_new = 0;
     px_decoding how = px_decoding_default();
     assert_non_null(file);
-    while (fscanf(file, "%lf %ld %lf %lf %lf %ld %ld %d %d", &how.temperature, &how.top_k,
-                  &how.top_p, &how.min_p, &how.repetition_penalty, &how.no_repeat_ngram,
-                  &how.min_new_tokens, &n_ids, &n_new) == 9) {
+    while (next_number(file, &how.temperature)) {
+        const int n_ids = read_numbers(file, &how, &n_new);
         int32_t ids[64], distinct[64], n_distinct = 0;
         float logits[VOCAB], work[VOCAB];
         double p[VOCAB];
@@ -280,12 +304,12 @@ static void choices_follow_transformers(void **state) {
         assert_true(n_ids <= 64);
         for (int i = 0; i < n_ids; i++) {
             bool seen = false;
-            assert_int_equal(fscanf(file, "%d", &ids[i]), 1);
+            ids[i] = (int32_t)number(file);
             for (int k = 0; k < i; k++) seen = seen || ids[k] == ids[i];
             if (!seen) distinct[n_distinct++] = ids[i];
         }
-        for (int v = 0; v < VOCAB; v++) assert_int_equal(fscanf(file, "%f", &logits[v]), 1);
-        for (int v = 0; v < VOCAB; v++) assert_int_equal(fscanf(file, "%lf", &p[v]), 1);
+        for (int v = 0; v < VOCAB; v++) logits[v] = (float)number(file);
+        for (int v = 0; v < VOCAB; v++) p[v] = number(file);
         const int32_t ends[] = {2, 7};
         px_choosing choice = {&how, ids, n_ids, n_new, distinct, n_distinct, ends, 2, 0};
         const int draws = how.temperature > 0 ? DRAWS : 1;
