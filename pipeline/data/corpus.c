@@ -298,8 +298,8 @@ static px_err *check_parents(const px_tree *tree) {
     if (tree->parent[0] != -1) PX_FAIL(PX_BAD_INPUT, "node 0: parent %d", (int)tree->parent[0]);
     for (int32_t i = 1; i < tree->n; i++) {
         int32_t at = i - 1;
-        while (at > tree->parent[i]) at = tree->parent[at];
-        if (tree->parent[i] < 0 || at != tree->parent[i])
+        while (at >= 0 && at > tree->parent[i]) at = tree->parent[at];
+        if (at < 0 || at != tree->parent[i])
             PX_FAIL(PX_BAD_INPUT, "node %d: parent %d breaks the depth-first order", (int)i,
                     (int)tree->parent[i]);
     }

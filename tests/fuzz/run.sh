@@ -22,6 +22,7 @@ if [ $# = 0 ]; then
 fi
 [ $# -gt 0 ] || die "no target was built"
 mpi_environment
+export LSAN_OPTIONS="suppressions=$ROOT/tests/lsan.supp:print_suppressions=0"
 failed=0
 for target in "$@"; do
     program=build-fuzz/tests/fuzz/fuzz_$target

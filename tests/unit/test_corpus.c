@@ -133,7 +133,7 @@ static const struct {
     SPOIL(draft.tables.n_pairs, 3), SPOIL(draft.n_nodes, 11), SPOIL(draft.tables.n_convs, 2),
     /* trees */
     SPOIL(parent[0], 0), SPOIL(parent[2], 2), SPOIL(parent[2], -1), SPOIL(parent[4], 3),
-    SPOIL(parent[3], 2), SPOIL(parent[2], INT32_MAX), SPOIL(token[1], -1),
+    SPOIL(parent[3], 2), SPOIL(parent[2], INT32_MAX), SPOIL(parent[2], -7), SPOIL(token[1], -1),
     SPOIL(pairs[0].chosen_leaf, 1), SPOIL(pairs[0].chosen_tokens, 1)};
 
 static void wrong_values_are_refused(void **state) {
