@@ -121,6 +121,11 @@ struct px_weight {
     int64_t bytes;
 };
 
+/* Bits of a quantised weight; 0: none. */
+static inline int px_pack_bits(int pack) {
+    return pack & PX_PACK_Q8 ? 8 : pack & PX_PACK_Q4 ? 4 : 0;
+}
+
 /* Every backend's cache starts with this. */
 struct px_cache {
     const px_backend *backend;

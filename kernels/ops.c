@@ -89,6 +89,7 @@ static bool same_shape(px_mat a, px_mat b) { return is_mat(a) && has_shape(b, a.
 
 px_err *px_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_weight **out) {
     assert(is_mat(source) && pack != 0);
+    assert(!px_pack_bits(pack) || (type == PX_BF16 && (pack & PX_PACK_PANELS)));
     return s->backend->weight_new(s, source, type, pack, out);
 }
 px_err *px_weight_update(px_stream *s, px_weight *w, px_mat source) {

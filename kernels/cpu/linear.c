@@ -112,6 +112,7 @@ px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
     cpu_weight *w = (cpu_weight *)base;
     px_err *err = NULL;
     void *rounded = NULL;
+    if (w->panels) cpu_panels_fill(s, w, source); /* rounds by itself */
     if (w->rows) convert_rows(s, px_mat_of(w->rows, base->type, base->out, base->in), source);
     if (w->packed != base->type && source.type != base->type) {
         const size_t bytes = (size_t)(base->out * base->in) * px_type_size(base->type);
@@ -121,7 +122,6 @@ px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
         convert_rows(s, copy, source);
         source = copy;
     }
-    if (w->panels) cpu_panels_fill(s, w, source);
     if (base->pack & PX_PACK_FORWARD) PX_PASS_TO(done, pack_fill(s, &w->forward, source, true));
     if (base->pack & PX_PACK_BACKWARD) PX_PASS_TO(done, pack_fill(s, &w->backward, source, false));
 done:

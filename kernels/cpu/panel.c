@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "cpu.h"
+#include "quant.h"
 #include "tile.h"
 
 /* Rows of the kernel; rows whose sums stand in the nearest cache; up to this many rows W is read
@@ -16,9 +17,18 @@ enum { KERNEL_ROWS = 6, CHUNK_ROWS = 24, FEW_ROWS = 6 };
  * reading ahead ends. */
 enum { AHEAD_BYTES = 8192 };
 
-/* Panel p, step k, column n: panels[p · 64 · steps + k · 64 + n]. */
+/* Panel p, step k, column n: panels[p · units + k · 64 + n]. A quantised panel is a row of blocks,
+ * of 32 inputs each: scales [64] and least values [64] in f32, then for each of 16 steps the codes
+ * of the lower inputs [64] and of the upper ones [64], a byte each (8 bits) or the pair in one (4).
+ */
+static int64_t step_count(const cpu_weight *w) { return tile_steps(w->base.type, w->base.in); }
+static int64_t block_units(const cpu_weight *w) {
+    const int64_t code_bytes = px_pack_bits(w->base.pack) == 8 ? 2 * TILE_PANEL : TILE_PANEL;
+    return 2 * TILE_PANEL + QUANT_BLOCK / 2 * code_bytes / 4;
+}
 static int64_t panel_units(const cpu_weight *w) {
-    return tile_steps(w->base.type, w->base.in) * TILE_PANEL;
+    if (px_pack_bits(w->base.pack) == 0) return step_count(w) * TILE_PANEL;
+    return (w->base.in + QUANT_BLOCK - 1) / QUANT_BLOCK * block_units(w);
 }
 static int64_t panel_count(const cpu_weight *w) {
     return (w->base.out + TILE_PANEL - 1) / TILE_PANEL;
@@ -35,28 +45,89 @@ px_err *cpu_panels_new(cpu_weight *w) {
     return NULL;
 }
 
-void cpu_panels_fill(px_stream *s, cpu_weight *w, px_mat source) {
-    const int64_t out = w->base.out, in = w->base.in, n = panel_count(w);
-    const size_t row_bytes = (size_t)in * px_type_size(w->base.type);
-    char *rounded = NULL;
-    if (source.type != w->base.type)
-        rounded = px_scratch(s, row_bytes * TILE_PANEL * (size_t)s->threads);
-    if (source.type != w->base.type && !rounded) return;
-#pragma omp parallel for num_threads(s->threads) schedule(static)
-    for (int64_t p = 0; p < n; p++) {
-        uint32_t *panel = w->panels + p * panel_units(w);
-        const int64_t first = p * TILE_PANEL, rows = PX_MIN(TILE_PANEL, out - first);
-        px_mat part = {px_mat_row(source, first), source.type, rows, in, source.stride};
-        if (rounded) {
-            const px_mat own =
-                px_mat_of(rounded + (size_t)omp_get_thread_num() * row_bytes * TILE_PANEL,
-                          w->base.type, rows, in);
-            for (int64_t i = 0; i < rows; i++)
-                v16_convert(px_mat_row(own, i), own.type, px_mat_row(part, i), part.type, in);
-            part = own;
+/* One output's weights, n of them, as column `column` of a quantised panel. */
+static void quantise_column(const cpu_weight *w, uint32_t *panel, int64_t column, const float *x) {
+    const int bits = px_pack_bits(w->base.pack);
+    for (int64_t first = 0; first < w->base.in; first += QUANT_BLOCK) {
+        const int n = (int)PX_MIN(QUANT_BLOCK, w->base.in - first);
+        uint32_t *at = panel + first / QUANT_BLOCK * block_units(w);
+        uint8_t *codes = (uint8_t *)(at + 2 * TILE_PANEL);
+        quant_block block = {0};
+        if (bits == 8)
+            quant_8(x + first, n, &block);
+        else
+            quant_4(x + first, n, &block);
+        memcpy(at + column, &block.scale, sizeof block.scale);
+        memcpy(at + TILE_PANEL + column, &block.least, sizeof block.least);
+        for (int i = 0; i < n; i += 2) {
+            const uint8_t low = block.q[i], high = i + 1 < n ? block.q[i + 1] : 0;
+            if (bits == 8) {
+                codes[i * TILE_PANEL + column] = low;
+                codes[(i + 1) * TILE_PANEL + column] = high;
+            } else {
+                codes[i / 2 * TILE_PANEL + column] = (uint8_t)(low | high << 4);
+            }
         }
-        if (rows < TILE_PANEL) memset(panel, 0, (size_t)panel_units(w) * sizeof *panel);
-        cpu_tile_pack_columns(panel, 0, cpu_tile_rows_of(part, 0, 0, in), rows);
+    }
+}
+
+/* Rows of source as one panel; `work`: a row of floats, or rows of the packed type. */
+static void panel_fill(cpu_weight *w, int64_t p, px_mat source, void *work) {
+    uint32_t *panel = w->panels + p * panel_units(w);
+    const int64_t first = p * TILE_PANEL, rows = PX_MIN(TILE_PANEL, w->base.out - first);
+    px_mat part = {px_mat_row(source, first), source.type, rows, w->base.in, source.stride};
+    if (px_pack_bits(w->base.pack) || rows < TILE_PANEL)
+        memset(panel, 0, (size_t)panel_units(w) * sizeof *panel);
+    for (int64_t i = 0; i < rows && px_pack_bits(w->base.pack); i++) {
+        v16_convert(work, PX_F32, px_mat_row(part, i), part.type, part.cols);
+        quantise_column(w, panel, i, work);
+    }
+    if (px_pack_bits(w->base.pack)) return;
+    if (part.type != w->base.type) {
+        const px_mat own = px_mat_of(work, w->base.type, rows, part.cols);
+        for (int64_t i = 0; i < rows; i++)
+            v16_convert(px_mat_row(own, i), own.type, px_mat_row(part, i), part.type, own.cols);
+        part = own;
+    }
+    cpu_tile_pack_columns(panel, 0, cpu_tile_rows_of(part, 0, 0, part.cols), rows);
+}
+
+void cpu_panels_fill(px_stream *s, cpu_weight *w, px_mat source) {
+    const size_t each = (size_t)(w->base.in + 16) * sizeof(float) * TILE_PANEL;
+    char *work = px_scratch(s, each * (size_t)s->threads);
+    if (!work) return;
+#pragma omp parallel for num_threads(s->threads) schedule(static)
+    for (int64_t p = 0; p < panel_count(w); p++)
+        panel_fill(w, p, source, work + (size_t)omp_get_thread_num() * each);
+}
+
+/* Codes of one step's 64 lower or upper inputs -> bf16 pairs. */
+static void unpack_step(int bits, const float *scale, const float *least, const uint8_t *codes,
+                        uint32_t *out) {
+    float low[TILE_PANEL], high[TILE_PANEL];
+    if (bits == 8) {
+        for (int n = 0; n < TILE_PANEL; n++) low[n] = scale[n] * (float)((int)codes[n] - 128);
+        for (int n = 0; n < TILE_PANEL; n++)
+            high[n] = scale[n] * (float)((int)codes[TILE_PANEL + n] - 128);
+    } else {
+        for (int n = 0; n < TILE_PANEL; n++) low[n] = scale[n] * (float)(codes[n] & 15) + least[n];
+        for (int n = 0; n < TILE_PANEL; n++) high[n] = scale[n] * (float)(codes[n] >> 4) + least[n];
+    }
+    for (int n = 0; n < TILE_PANEL; n += 16)
+        v16_store_pairs(out + n, v16_load(low + n), v16_load(high + n));
+}
+
+/* A quantised panel as bf16 units. Behind an odd or cut end stand numbers that meet zeros of x. */
+static void unpack_panel(const cpu_weight *w, int64_t p, uint32_t *out) {
+    const int bits = px_pack_bits(w->base.pack);
+    const int64_t code_bytes = bits == 8 ? 2 * TILE_PANEL : TILE_PANEL;
+    const uint32_t *panel = w->panels + p * panel_units(w);
+    for (int64_t k = 0; k < step_count(w); k++) {
+        const uint32_t *block = panel + k / (QUANT_BLOCK / 2) * block_units(w);
+        const float *scale = (const float *)(const void *)block;
+        const uint8_t *codes = (const uint8_t *)(block + 2 * TILE_PANEL);
+        unpack_step(bits, scale, scale + TILE_PANEL, codes + k % (QUANT_BLOCK / 2) * code_bytes,
+                    out + k * TILE_PANEL);
     }
 }
 
@@ -65,6 +136,7 @@ typedef struct {
     const cpu_weight *w;
     const uint32_t *x; /* rows of `row` units */
     int64_t row, steps;
+    uint32_t *unpacked; /* [threads, steps, 64] of a quantised weight */
     bool add;
 } panel_call;
 
@@ -81,11 +153,19 @@ static void write_rows(const panel_call *c, const float *sums, int64_t row, int6
     }
 }
 
+/* The panel that holds a column, as units. */
+static const uint32_t *panel_of(const panel_call *c, int64_t column) {
+    if (!c->unpacked) return c->w->panels + column / TILE_PANEL * panel_units(c->w);
+    uint32_t *mine = c->unpacked + omp_get_thread_num() * c->steps * TILE_PANEL;
+    unpack_panel(c->w, column / TILE_PANEL, mine);
+    return mine;
+}
+
 /* Rows [row, end) of columns [column, column + cols) of one panel. */
 static void panel_piece(const panel_call *c, int64_t column, int64_t cols, int64_t row, int64_t end,
                         cpu_tile_ahead ahead) {
     float sums[CHUNK_ROWS * TILE_PANEL];
-    const uint32_t *panel = c->w->panels + column / TILE_PANEL * panel_units(c->w);
+    const uint32_t *panel = panel_of(c, column);
     const int64_t inside = column % TILE_PANEL, wide = tile_up(cols, 16);
     const char *panel_end = ahead.data + panel_units(c->w) * (int64_t)sizeof *panel;
     for (int64_t first = row; first < end; first += KERNEL_ROWS) {
@@ -102,9 +182,11 @@ static void panel_piece(const panel_call *c, int64_t column, int64_t cols, int64
 
 /* Few rows: each thread takes a stretch of columns, by vectors. */
 static void few_rows(const panel_call *c, int thread, int threads) {
-    const int64_t n = (c->w->base.out + 15) / 16;
-    int64_t column = n * thread / threads * 16;
-    const int64_t end = n * (thread + 1) / threads * 16;
+    /* A quantised panel is unpacked as a whole: by one thread. */
+    const int64_t unit = c->unpacked ? TILE_PANEL : 16;
+    const int64_t n = (c->w->base.out + unit - 1) / unit;
+    int64_t column = n * thread / threads * unit;
+    const int64_t end = n * (thread + 1) / threads * unit;
     while (column < end) {
         const int64_t cols = PX_MIN(TILE_PANEL - column % TILE_PANEL, end - column);
         const uint32_t *panel = c->w->panels + column / TILE_PANEL * panel_units(c->w);
@@ -132,22 +214,33 @@ static void many_rows(const panel_call *c, int thread, int threads) {
     }
 }
 
-/* x's rows as units where they lie, if they can be read so, else copied. */
-static const uint32_t *rows_as_units(px_stream *s, px_mat x, int64_t steps, int64_t *row) {
+/* x's rows as units where they lie, if they can be read so; else copied, for which there is room.
+ */
+static bool readable(px_mat x) {
     const bool plain = x.type == PX_F32 || (x.cols % 2 == 0 && x.stride % 2 == 0);
-    *row = x.type == PX_F32 ? x.stride : x.stride / 2;
-    if (plain && (uintptr_t)x.data % sizeof(uint32_t) == 0) return x.data;
-    uint32_t *copy = px_scratch(s, (size_t)(x.rows * steps) * sizeof *copy);
-    if (copy) cpu_tile_pack_rows(copy, steps, cpu_tile_rows_of(x, 0, 0, x.cols), x.rows);
-    *row = steps;
-    return copy;
+    return plain && (uintptr_t)x.data % sizeof(uint32_t) == 0;
+}
+
+/* Scratch of a call: x copied, then the threads' unpacked panels. */
+static bool call_memory(px_stream *s, panel_call *c, px_mat x) {
+    const bool direct = readable(x), quantised = px_pack_bits(c->w->base.pack) != 0;
+    const int64_t copied = direct ? 0 : tile_up(x.rows * c->steps, 16);
+    const int64_t unpacked = quantised ? s->threads * c->steps * TILE_PANEL : 0;
+    uint32_t *memory = NULL;
+    if (copied + unpacked > 0) {
+        memory = px_scratch(s, (size_t)(copied + unpacked) * sizeof *memory);
+        if (!memory) return false;
+    }
+    c->row = direct ? (x.type == PX_F32 ? x.stride : x.stride / 2) : c->steps;
+    c->x = direct ? x.data : memory;
+    if (!direct) cpu_tile_pack_rows(memory, c->steps, cpu_tile_rows_of(x, 0, 0, x.cols), x.rows);
+    if (quantised) c->unpacked = memory + copied;
+    return true;
 }
 
 void cpu_panels_linear(px_stream *s, px_mat y, px_mat x, const cpu_weight *w, bool add) {
-    panel_call c = {.y = y, .w = w, .steps = tile_steps(w->base.type, w->base.in), .add = add};
-    if (y.rows == 0 || y.cols == 0) return;
-    c.x = rows_as_units(s, x, c.steps, &c.row);
-    if (!c.x) return;
+    panel_call c = {.y = y, .w = w, .steps = step_count(w), .add = add};
+    if (y.rows == 0 || y.cols == 0 || !call_memory(s, &c, x)) return;
 #pragma omp parallel num_threads(s->threads)
     {
         const int thread = omp_get_thread_num(), threads = omp_get_num_threads();

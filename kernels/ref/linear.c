@@ -1,19 +1,39 @@
 /* linear.c - reference linear layers and low-rank adapters. */
 #include <stdlib.h>
 
+#include "quant.h"
 #include "ref.h"
 
 static const double *values_of(const px_weight *w) { return ((const px_ref_weight *)w)->values; }
 
+/* A row as its blocks stand for it, rounded to bf16. */
+static void quantise_row(double *row, int64_t n, int bits) {
+    for (int64_t first = 0; first < n; first += QUANT_BLOCK) {
+        const int size = (int)PX_MIN(QUANT_BLOCK, n - first);
+        float x[QUANT_BLOCK] = {0};
+        quant_block block;
+        for (int i = 0; i < size; i++) x[i] = (float)row[first + i];
+        if (bits == 8)
+            quant_8(x, size, &block);
+        else
+            quant_4(x, size, &block);
+        for (int i = 0; i < size; i++)
+            row[first + i] = px_f32_of(px_bf16_of(quant_value(bits, &block, i)));
+    }
+}
+
 px_err *px_ref_weight_update(px_stream *s, px_weight *w, px_mat source) {
     (void)s;
     double *values = ((px_ref_weight *)w)->values;
-    for (int64_t i = 0; i < w->out; i++)
+    const int bits = px_pack_bits(w->pack);
+    for (int64_t i = 0; i < w->out; i++) {
         for (int64_t j = 0; j < w->in; j++) {
             double value = ref_at(source, i, j);
-            if (w->type == PX_BF16) value = px_f32_of(px_bf16_of((float)value));
+            if (w->type == PX_BF16 && bits == 0) value = px_f32_of(px_bf16_of((float)value));
             values[i * w->in + j] = value;
         }
+        if (bits) quantise_row(values + i * w->in, w->in, bits);
+    }
     return NULL;
 }
 

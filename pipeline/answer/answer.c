@@ -90,6 +90,7 @@ static px_err *list_items(whole *w) {
 /* What answers depend on; a resumed run must have the same. */
 static px_err *describe_job(whole *w) {
     static const char *const users[] = {"own", "generic", "none"};
+    static const char *const precisions[] = {"bf16", "f32", "q8_0", "q4_1"};
     const px_config *config = w->a.config;
     const px_decoding how = px_decoding_of(config);
     px_str *out = &w->job_text;
@@ -136,7 +137,7 @@ static px_err *describe_job(whole *w) {
                   (long long)how.logprobs, (long long)config->generate_n,
                   (unsigned long long)how.seed);
     px_str_format(out, "  \"precision\": \"%s\",\n  \"template\": %d\n}\n",
-                  config->precision == PX_PRECISION_F32 ? "f32" : "bf16", config->model_template);
+                  precisions[config->precision], config->model_template);
     return px_str_ok(out);
 }
 

@@ -15,22 +15,27 @@ typedef struct {
     char *buffer; /* room for the largest such matrix */
 } packer;
 
+/* Weights that are quantised come as f32: then a file's own blocks are found again. */
+static px_type source_type(const px_model *model) {
+    return model->panels == PX_PACK_PANELS ? model->type : PX_F32;
+}
+
 static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight **out) {
     const px_model *model = p->model;
     const px_shape *shape = &model->shape;
     const int64_t in = px_linear_in(shape, first);
+    const px_type type = source_type(model);
     int64_t rows = 0;
     for (int i = first; i <= last; i++) {
         const px_base_tensor t = px_base_at(shape, px_base_linear(layer, i));
-        PX_PASS(px_source_rows(p->source, t.name, 0, t.dims[0], model->type,
-                               p->buffer + (size_t)(rows * in) * px_type_size(model->type)));
+        PX_PASS(px_source_rows(p->source, t.name, 0, t.dims[0], type,
+                               p->buffer + (size_t)(rows * in) * px_type_size(type)));
         px_source_forget(p->source, t.name);
         rows += t.dims[0];
     }
     const int pack =
-        model->generate ? PX_PACK_PANELS : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
-    return px_weight_new(model->s, px_mat_of(p->buffer, model->type, rows, in), model->type, pack,
-                         out);
+        model->generate ? model->panels : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
+    return px_weight_new(model->s, px_mat_of(p->buffer, type, rows, in), model->type, pack, out);
 }
 
 static px_err *norm_read(packer *p, const char *name, float **out) {
@@ -68,15 +73,16 @@ static px_err *ends_read(packer *p) {
     px_source_forget(p->source, "model.embed_tokens.weight");
     PX_PASS(norm_read(p, "model.norm.weight", &model->norm));
     px_mat head = model->table;
-    if (!shape->tied) {
-        head.data = rows = malloc(bytes);
+    const px_type type = source_type(model);
+    if (!shape->tied || type != model->type) {
+        rows = malloc((size_t)(shape->vocab * shape->d) * px_type_size(type));
         if (!rows) PX_NO_MEMORY();
-        PX_PASS_TO(done,
-                   px_source_rows(p->source, "lm_head.weight", 0, shape->vocab, model->type, rows));
-        px_source_forget(p->source, "lm_head.weight");
+        head = px_mat_of(rows, type, shape->vocab, shape->d);
+        PX_PASS_TO(done, px_source_rows(p->source, "lm_head.weight", 0, shape->vocab, type, rows));
+        if (!shape->tied) px_source_forget(p->source, "lm_head.weight");
     }
-    err = px_weight_new(model->s, head, model->type,
-                        model->generate ? PX_PACK_PANELS : PX_PACK_ROWS, &model->head);
+    err = px_weight_new(model->s, head, model->type, model->generate ? model->panels : PX_PACK_ROWS,
+                        &model->head);
 done:
     free(rows);
     return err;
@@ -86,7 +92,7 @@ static px_err *weights_read(px_model *model, px_source *source) {
     const px_shape *shape = &model->shape;
     const int64_t qkv = model->width_qkv * shape->d, o = model->width_q * shape->d;
     const int64_t room = PX_MAX(PX_MAX(qkv, o), 2 * shape->ffn * shape->d);
-    packer p = {model, source, malloc((size_t)room * px_type_size(model->type))};
+    packer p = {model, source, malloc((size_t)room * px_type_size(source_type(model)))};
     px_err *err = NULL;
     if (!p.buffer) PX_NO_MEMORY();
     for (int64_t layer = 0; layer < shape->n_layers; layer++)
@@ -109,12 +115,25 @@ px_err *px_model_positions(px_model *model, int64_t n) {
     return NULL;
 }
 
+static px_err *precision_take(px_model *model, int precision) {
+    model->type = precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
+    model->panels = PX_PACK_PANELS;
+    if (precision == PX_PRECISION_Q8_0) model->panels |= PX_PACK_Q8;
+    if (precision == PX_PRECISION_Q4_1) model->panels |= PX_PACK_Q4;
+    if (model->panels != PX_PACK_PANELS && (!model->generate || model->full))
+        PX_FAIL(PX_BAD_INPUT,
+                "precision q8_0 and q4_1 are for generate and serve, and not for fully fine-tuned "
+                "runs; bf16 or f32 is accepted here");
+    return NULL;
+}
+
 static px_err *model_fill(px_model *model, px_source *source, const px_config *config) {
     const px_shape *shape = &model->shape;
     model->width_q = shape->n_heads * shape->head_dim;
     model->width_kv = shape->n_kv_heads * shape->head_dim;
     model->width_qkv = model->width_q + 2 * model->width_kv;
     model->full = config->full_finetune;
+    PX_PASS(precision_take(model, config->precision));
     model->dropout = config->lora_dropout;
     model->base = px_base_layout_of(shape);
     model->lora = px_lora_layout_of(config, shape, model->full ? model->base.n : 0);
@@ -132,7 +151,6 @@ px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, i
     if (!model) PX_NO_MEMORY();
     model->s = s;
     model->shape = source->shape;
-    model->type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
     model->train = (use & PX_MODEL_TRAIN) != 0;
     model->generate = (use & PX_MODEL_GENERATE) != 0;
     px_err *err = px_arena_new(1 << 16, &model->arena);

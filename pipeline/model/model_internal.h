@@ -97,6 +97,7 @@ struct px_model {
     px_shape shape;
     px_type type; /* of weights and activations */
     bool train, generate, full;
+    int panels; /* px_pack of a model that generates */
     double dropout;
     int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
     px_layer *layers;

@@ -34,7 +34,8 @@ static const struct {
  * remains. */
 static void check_linear(int pack) {
     for (size_t i = 0; i < PX_COUNT(shapes); i++)
-        for (int type = PX_F32; type <= PX_BF16; type++)
+        for (int type = pack & (PX_PACK_Q8 | PX_PACK_Q4) ? PX_BF16 : PX_F32; type <= PX_BF16;
+             type++)
             for (int out = PX_F32; out <= PX_BF16; out++)
                 for (int add = 0; add < 2; add++) {
                     const linear_setting setting = {(px_type)type, pack, add};
@@ -55,6 +56,11 @@ static void linear_matches_reference(void **state) {
 static void linear_over_panels_matches_reference(void **state) {
     (void)state;
     check_linear(PX_PACK_PANELS);
+}
+static void linear_over_quantised_panels_matches_reference(void **state) {
+    (void)state;
+    check_linear(PX_PACK_PANELS | PX_PACK_Q8);
+    check_linear(PX_PACK_PANELS | PX_PACK_Q4);
 }
 static void linear_backward_input_matches_reference(void **state) {
     (void)state;
@@ -207,6 +213,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_matches_reference),
         cmocka_unit_test(linear_over_panels_matches_reference),
+        cmocka_unit_test(linear_over_quantised_panels_matches_reference),
         cmocka_unit_test(linear_backward_input_matches_reference),
         cmocka_unit_test(head_weights_go_backward_in_chunks),
         cmocka_unit_test(linear_backward_weight_matches_reference),
