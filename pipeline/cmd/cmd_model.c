@@ -1,6 +1,7 @@
 /* cmd_model.c - prismx model MODEL: what is in a model; prismx model init: random weights of a real
  * shape. */
 #include "cmd.h"
+#include "engine.h"
 #include "model.h"
 #include "text.h"
 
@@ -8,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LIKE = 1, KEY_SEED, KEY_OUT, KEY_TENSORS };
+enum { KEY_LIKE = 1, KEY_SEED, KEY_OUT, KEY_TENSORS, KEY_PRECISIONS };
 
 typedef struct {
     const char *path, *like, *out;
     int64_t seed;
-    bool init, tensors;
+    bool init, tensors, precisions;
 } model_options;
 
 static error_t parse_model(int key, char *arg, struct argp_state *state) {
@@ -27,6 +28,9 @@ static error_t parse_model(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_TENSORS:
         o->tensors = true;
+        break;
+    case KEY_PRECISIONS:
+        o->precisions = true;
         break;
     case KEY_SEED:
         return px_cli_number(state, "seed", arg, &o->seed);
@@ -43,6 +47,8 @@ static error_t parse_model(int key, char *arg, struct argp_state *state) {
 
 static const struct argp_option options[] = {
     {"tensors", KEY_TENSORS, NULL, 0, "Also lists every tensor", 0},
+    {"precisions", KEY_PRECISIONS, NULL, 0,
+     "Computes a fixed text in f32, bf16, q8_0 and q4_1: what each costs in log-probability", 0},
     {"like", KEY_LIKE, "NAME", 0, "init: tiny, smollm2-135m, llama-3.2-1b or llama-3.1-8b", 0},
     {"seed", KEY_SEED, "S", 0, "init: seed of the weights", 0},
     {"out", KEY_OUT, "DIR", 0, "init: Hugging Face folder to write", 0},
@@ -101,6 +107,18 @@ static px_err *print_text_side(const char *path) {
     return err;
 }
 
+static px_err *print_precisions(const px_ranks *ranks, const char *path) {
+    px_precision_loss losses[4];
+    const px_config any = {.threads = 0};
+    PX_PASS(px_precision_losses(path, px_cli_threads(ranks, &any), losses));
+    for (int i = 0; i < 4; i++)
+        printf("precision\t%s\t%.5f\t%+.5f\t%.5f\n", losses[i].precision, losses[i].logp,
+               losses[i].logp - losses[0].logp, losses[i].apart);
+    printf("(means over %d tokens: log-probability, difference from f32, its absolute value)\n",
+           (int)losses[0].n_tokens);
+    return NULL;
+}
+
 static px_err *describe(const model_options *o) {
     px_source *source = NULL;
     px_digest digest;
@@ -123,7 +141,10 @@ px_err *cmd_model(px_ranks *ranks, int argc, char **argv) {
     model_options o = {.seed = 123};
     PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
     if (!o.path) PX_FAIL(PX_BAD_INPUT, "a model's path, or init, is missing");
-    if (!o.init) return describe(&o);
+    if (!o.init) {
+        PX_PASS(describe(&o));
+        return o.precisions ? print_precisions(ranks, o.path) : NULL;
+    }
     PX_PASS(px_cli_need("like", o.like));
     PX_PASS(px_cli_need("out", o.out));
     if (px_path_exists(o.out)) PX_FAIL(PX_BAD_INPUT, "%s exists: it is not written over", o.out);

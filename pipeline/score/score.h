@@ -65,6 +65,12 @@ typedef struct {
 PX_CHECKED px_err *px_score_all(const px_scorer *scorer, const int32_t *pairs, const int32_t *users,
                                 int32_t n_pairs, const char *label, double *logps);
 
+/* --- rewards --- */
+/* reward [2] (chosen, rejected) = beta · (logp - reference), each by its number of tokens with
+ * train.length_normalised; returns their difference. */
+double px_pair_margin(const px_config *config, const px_pair *pair, const double logp[2],
+                      const double reference[2], double reward[2]);
+
 /* --- reference cache --- */
 /* Log-probabilities of the frozen base for every pair of the corpus. The key is the SHA-256 of the
  * weights, the corpus content, template and precision. `dir` "": beside the corpus; where that

@@ -33,8 +33,9 @@ static px_err *held_out_all(px_training *t, px_str *more) {
     double right = 0, margin = 0, loss = 0;
     for (int32_t i = 0; i < n; i++) {
         const double *ref = t->reference + 2 * (int64_t)pairs[i];
-        double h = t->config->loss_beta * ((logps[2 * i] - ref[0]) - (logps[2 * i + 1] - ref[1])),
-               dh;
+        double reward[2], dh;
+        const double h = px_pair_margin(t->config, &corpus->pairs[pairs[i]], logps + 2 * (int64_t)i,
+                                        ref, reward);
         right += h > 0 ? 1 : h == 0 ? 0.5 : 0;
         margin += h;
         loss += px_loss((px_loss_kind)t->config->loss_type, h, t->config->loss_beta,

@@ -169,10 +169,7 @@ static double pair_margin(const px_trainer *t, const batch_plan *plan, int term,
     const px_pair *pair = &t->parts.corpus->pairs[plan->pairs[i]];
     const double *logp = plan->logps + ((int64_t)term * plan->n_pairs + i) * 2;
     const double *ref = t->parts.reference + 2 * (int64_t)plan->pairs[i];
-    double beta = t->parts.config->loss_beta;
-    reward[0] = beta * (logp[0] - ref[0]) / length_of(t->parts.config, pair->chosen_tokens);
-    reward[1] = beta * (logp[1] - ref[1]) / length_of(t->parts.config, pair->rejected_tokens);
-    return reward[0] - reward[1];
+    return px_pair_margin(t->parts.config, pair, logp, ref, reward);
 }
 
 static double pair_loss(const px_trainer *t, double h, double *dh) {

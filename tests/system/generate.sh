@@ -46,6 +46,16 @@ check f32 ./generate f32 1 1 --model tiny --temperature 0 --set precision=f32
 check f32-2-ranks ./generate f32b 2 1 --model tiny --temperature 0 --set precision=f32 --batch 3
 cmp -s f32.jsonl f32b.jsonl && ok f32-same || fail f32-same "another text"
 
+for bits in q8_0 q4_1; do
+    check $bits ./generate $bits 1 1 --model tiny --temperature 0 --set precision=$bits
+    check $bits-2-ranks ./generate $bits-2 2 2 --model tiny --temperature 0 --set precision=$bits --batch 5
+    cmp -s $bits.jsonl $bits-2.jsonl && ok $bits-same || fail $bits-same "another text"
+done
+check precisions "$X" model tiny --precisions
+same precisions-lines "$(grep -c '^precision' "$T/out")" 4
+awk '/^precision\tq8_0/ { if ($5 < 0.05 && $5 > 0) good = 1 } END { exit !good }' "$T/out" && ok q8-is-near || fail q8-is-near "$(cat "$T/out")"
+refuses q8-is-not-for-eval 2 'for generate and serve' "$X" eval --model tiny --corpus corpus.h5 --out e.h5 --set precision=q8_0
+
 # Killed while it answers, again and again, on other numbers of ranks; then it goes on.
 killed=0
 for i in 1 2 3 4 5 6; do

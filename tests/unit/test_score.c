@@ -223,6 +223,21 @@ static void the_reference_is_kept_and_checked(void **state) {
     free(first), free(again);
 }
 
+static void rewards_are_by_length_where_asked(void **state) {
+    (void)state;
+    px_config config = {.loss_beta = 0.5};
+    const px_pair pair = {.chosen_tokens = 4, .rejected_tokens = 10};
+    const double logp[2] = {-8, -30}, reference[2] = {-10, -25};
+    double reward[2];
+    px_assert_near(px_pair_margin(&config, &pair, logp, reference, reward), 3.5, 1e-15);
+    px_assert_near(reward[0], 1, 1e-15);
+    px_assert_near(reward[1], -2.5, 1e-15);
+    config.train_length_normalised = true;
+    px_assert_near(px_pair_margin(&config, &pair, logp, reference, reward), 0.5, 1e-15);
+    px_assert_near(reward[0], 0.25, 1e-15);
+    px_assert_near(reward[1], -0.25, 1e-15);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_hold_every_unit_once),
@@ -230,6 +245,7 @@ int main(void) {
         cmocka_unit_test(people_change_what_is_scored),
         cmocka_unit_test(tokens_add_up_to_their_sums),
         cmocka_unit_test(the_reference_is_kept_and_checked),
+        cmocka_unit_test(rewards_are_by_length_where_asked),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
