@@ -111,8 +111,8 @@ bool px_is_letter(int32_t c);
 /* One answer of the file, read; texts are the reader's. */
 typedef struct {
     const char *id, *user, *domain, *trial, *pos; /* NULL: not there; pos only with trial */
-    int32_t turn; /* of a trial; else the sample, -1: not there */
-    int16_t arm; /* in the reader's names */
+    int32_t turn;                                 /* of a trial; else the sample, -1: not there */
+    int16_t arm;                                  /* in the reader's names */
     px_reading reading;
 } px_record;
 
