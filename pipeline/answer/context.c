@@ -147,34 +147,18 @@ done:
     return err;
 }
 
-/* Answers of the tasks into the cache. An empty one is no summary and is tried again next time. */
-static px_err *keep_answers(const summary_writer *writer, const char *path) {
-    px_lines *lines = NULL;
-    px_err *err = NULL;
-    PX_PASS(px_lines_open(path, &lines));
-    for (;;) {
-        const char *text = NULL, *id, *answer;
-        size_t size = 0;
-        int64_t line = 0;
-        cJSON *json = NULL;
-        px_str name = {0};
-        PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
-        if (!text) break;
-        PX_PASS_TO(done, px_json_parse(text, size, &json));
-        id = px_json_find_text(json, "id");
-        answer = px_json_find_text(json, "text");
-        const char *why = px_json_find_text(json, "error");
-        if (why) px_warn("a profile was not written: %s", why);
-        px_str_format(&name, "%s/%s.txt", writer->cache_dir, id ? id : "");
-        err = px_str_ok(&name);
-        if (!err && answer && first_words(answer) > 0)
-            err = px_file_write(name.data, answer, first_words(answer));
-        px_str_free(&name);
-        cJSON_Delete(json);
-        if (err) goto done;
-    }
-done:
-    px_lines_close(lines);
+/* A task's answer into the cache. An empty one is no summary and is tried again next time. */
+static px_err *keep_answer(void *context, const cJSON *json) {
+    const summary_writer *writer = context;
+    const char *id = px_json_find_text(json, "id"), *answer = px_json_find_text(json, "text");
+    const char *why = px_json_find_text(json, "error");
+    px_str name = {0};
+    if (why) px_warn("a profile was not written: %s", why);
+    if (!id || !answer || first_words(answer) == 0) return NULL;
+    px_str_format(&name, "%s/%s.txt", writer->cache_dir, id);
+    px_err *err = px_str_ok(&name);
+    if (!err) err = px_file_write(name.data, answer, first_words(answer));
+    px_str_free(&name);
     return err;
 }
 
@@ -199,6 +183,7 @@ static px_err *write_all(const px_ranks *ranks, const px_config *config, const a
 px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summary_writer *writer,
                       int threads, person_list *people) {
     px_str tasks = {0}, answers = {0};
+    summary_writer keeper = *writer;
     int32_t missing = 0;
     px_err *err = ranks->rank == 0 ? px_dir_make(writer->cache_dir) : NULL;
     PX_PASS(px_agree_all(ranks, err));
@@ -216,7 +201,9 @@ px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summ
     err = px_agree_all(ranks, err);
     if (!err) err = write_all(ranks, config, writer->arm, tasks.data, answers.data, threads);
     if (!err)
-        err = px_agree_all(ranks, ranks->rank == 0 ? keep_answers(writer, answers.data) : NULL);
+        err = px_agree_all(ranks, ranks->rank == 0
+                                      ? px_json_lines(answers.data, false, keep_answer, &keeper)
+                                      : NULL);
     if (!err) err = px_agree_all(ranks, read_cached(people, writer, &missing));
     if (!err && missing > 0 && ranks->rank == 0)
         px_warn("%d profiles are missing: what the people said stands in for them", (int)missing);

@@ -26,36 +26,27 @@ static px_err *pick(const px_corpus *corpus, const px_heldout *job, px_arena *ar
     return NULL;
 }
 
-/* conversations.jsonl: opening prompts of the wanted ones. */
-static px_err *read_openings(const char *dir, const px_map *wanted, px_arena *arena,
-                             const char **openings) {
-    px_lines *lines = NULL;
-    px_err *err = NULL;
+typedef struct {
+    const px_map *wanted; /* conversations' ids */
+    px_arena *arena;
+    const char **openings;
+} opening_reader;
+
+static px_err *take_opening(void *context, const cJSON *json) {
+    const opening_reader *r = context;
+    const char *id = px_json_find_text(json, "conversation_id");
+    const char *opening = px_json_find_text(json, "opening_prompt");
+    const int32_t at = id ? px_map_find(r->wanted, id, strlen(id), -1) : -1;
+    if (at >= 0 && opening && !r->openings[at])
+        r->openings[at] = px_arena_text(r->arena, opening, strlen(opening));
+    return px_arena_ok(r->arena);
+}
+
+/* Broken lines were counted by prepare: none of them is in the corpus. */
+static px_err *read_openings(const char *dir, opening_reader *r) {
     char *path = px_path_join(dir, "conversations.jsonl");
     if (!path) PX_NO_MEMORY();
-    PX_PASS_TO(done, px_lines_open(path, &lines));
-    for (;;) {
-        const char *text = NULL;
-        size_t size = 0;
-        int64_t line = 0;
-        cJSON *json = NULL;
-        PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
-        if (!text) break;
-        px_err *broken = px_json_parse(text, size, &json);
-        if (broken) { /* prepare has counted such lines; none of them is in the corpus */
-            px_err_free(broken);
-            continue;
-        }
-        const char *id = px_json_find_text(json, "conversation_id");
-        const char *opening = px_json_find_text(json, "opening_prompt");
-        const int32_t at = id ? px_map_find(wanted, id, strlen(id), -1) : -1;
-        if (at >= 0 && opening && !openings[at])
-            openings[at] = px_arena_text(arena, opening, strlen(opening));
-        cJSON_Delete(json);
-        PX_PASS_TO(done, px_arena_ok(arena));
-    }
-done:
-    px_lines_close(lines);
+    px_err *err = px_json_lines(path, true, take_opening, r);
     free(path);
     return err;
 }
@@ -114,7 +105,8 @@ px_err *px_heldout_write(const px_heldout *job, int64_t *n_written) {
         const char *id = corpus->convs[convs[i]].id;
         PX_PASS_TO(done, px_map_set(&wanted, id, strlen(id), (int32_t)i));
     }
-    PX_PASS_TO(done, read_openings(job->data_dir, &wanted, arena, openings));
+    opening_reader r = {&wanted, arena, openings};
+    PX_PASS_TO(done, read_openings(job->data_dir, &r));
     err = write_prompts(corpus, job, convs, n, openings, n_written);
 done:
     px_map_free(&wanted);

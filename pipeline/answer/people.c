@@ -82,7 +82,8 @@ static person *find_person(person_list *list, const char *id) {
     return at < 0 ? NULL : &list->items[at];
 }
 
-static px_err *take_survey(reader *r, const cJSON *json) {
+static px_err *take_survey(void *context, const cJSON *json) {
+    const reader *r = context;
     const char *id = px_json_find_text(json, "user_id");
     person *p = id ? find_person(r->people, id) : NULL;
     px_str text = {0};
@@ -106,7 +107,8 @@ static int clip(const char *text, int most) {
 }
 
 /* A chosen answer of a training conversation. Held-out ones are never looked at. */
-static px_err *take_utterance(reader *r, const cJSON *json) {
+static px_err *take_utterance(void *context, const cJSON *json) {
+    const reader *r = context;
     enum { PROMPT_BYTES = 200, ANSWER_BYTES = 300 };
     const char *id = px_json_find_text(json, "user_id");
     const char *conv = px_json_find_text(json, "conversation_id");
@@ -126,27 +128,10 @@ static px_err *take_utterance(reader *r, const cJSON *json) {
     return err ? err : px_arena_ok(r->people->arena);
 }
 
-static px_err *each_line(const char *dir, const char *name, reader *r,
-                         px_err *take(reader *r, const cJSON *json)) {
-    px_lines *lines = NULL;
-    px_err *err = NULL;
+static px_err *each_line(const char *dir, const char *name, px_json_take *take, reader *r) {
     char *path = px_path_join(dir, name);
     if (!path) PX_NO_MEMORY();
-    PX_PASS_TO(done, px_lines_open(path, &lines));
-    for (;;) {
-        const char *text = NULL;
-        size_t size = 0;
-        int64_t line = 0;
-        cJSON *json = NULL;
-        PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
-        if (!text) break;
-        PX_TRY_TO(done, px_json_parse(text, size, &json), "%s line %lld", path, (long long)line);
-        err = take(r, json);
-        cJSON_Delete(json);
-        if (err) goto done;
-    }
-done:
-    px_lines_close(lines);
+    px_err *err = px_json_lines(path, false, take, r);
     free(path);
     return err;
 }
@@ -184,14 +169,14 @@ px_err *people_read(const char *data_dir, const char *corpus_path, const prompt_
     *out = (person_list){0};
     PX_PASS_TO(done, px_arena_new((size_t)1 << 18, &out->arena));
     PX_PASS_TO(done, list_people(prompts, out));
-    PX_PASS_TO(done, each_line(data_dir, "survey.jsonl", &r, take_survey));
+    PX_PASS_TO(done, each_line(data_dir, "survey.jsonl", take_survey, &r));
     if (!choices || !corpus_path) goto hash;
     PX_PASS_TO(done, px_corpus_open(corpus_path, &corpus));
     for (int32_t i = 0; i < corpus->n_convs; i++)
         if (corpus->convs[i].split == PX_SPLIT_TRAIN)
             PX_PASS_TO(done,
                        px_map_set(&r.convs, corpus->convs[i].id, strlen(corpus->convs[i].id), 1));
-    PX_PASS_TO(done, each_line(data_dir, "utterances.jsonl", &r, take_utterance));
+    PX_PASS_TO(done, each_line(data_dir, "utterances.jsonl", take_utterance, &r));
 hash:
     err = hash_people(out);
 done:

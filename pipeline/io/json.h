@@ -41,5 +41,10 @@ PX_CHECKED px_err *px_lines_open(const char *path, px_lines **out);
  * lines are skipped. *line counts from 1. */
 PX_CHECKED px_err *px_lines_next(px_lines *lines, const char **text, size_t *size, int64_t *line);
 void px_lines_close(px_lines *lines);
+/* Every line of a file as JSON, in order. PX_BAD_INPUT: a line that is none, with its number; with
+ * skip_broken it is passed over. The object goes away when take returns. */
+typedef px_err *px_json_take(void *context, const cJSON *json);
+PX_CHECKED px_err *px_json_lines(const char *path, bool skip_broken, px_json_take *take,
+                                 void *context);
 
 #endif

@@ -106,3 +106,33 @@ px_err *px_lines_next(px_lines *lines, const char **text, size_t *size, int64_t 
         return NULL;
     }
 }
+
+static px_err *line_take(const char *path, bool skip_broken, px_json_take *take, void *context,
+                         const char *text, size_t size, int64_t line) {
+    cJSON *json = NULL;
+    px_err *err = px_json_parse(text, size, &json);
+    if (err && skip_broken) {
+        px_err_free(err);
+        return NULL;
+    }
+    if (err) return px_err_add(err, __FILE__, __LINE__, "%s line %lld", path, (long long)line);
+    err = take(context, json);
+    cJSON_Delete(json);
+    return err;
+}
+
+px_err *px_json_lines(const char *path, bool skip_broken, px_json_take *take, void *context) {
+    px_lines *lines = NULL;
+    px_err *err = NULL;
+    PX_PASS(px_lines_open(path, &lines));
+    while (!err) {
+        const char *text = NULL;
+        size_t size = 0;
+        int64_t line = 0;
+        err = px_lines_next(lines, &text, &size, &line);
+        if (err || !text) break;
+        err = line_take(path, skip_broken, take, context, text, size, line);
+    }
+    px_lines_close(lines);
+    return err;
+}

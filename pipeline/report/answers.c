@@ -123,7 +123,8 @@ static const char *kept(example_list *list, const char *text) {
     return px_arena_text(list->arena, text, strlen(text));
 }
 
-static px_err *take_answer(example_list *list, const cJSON *json) {
+static px_err *take_answer(void *context, const cJSON *json) {
+    example_list *list = context;
     const char *id = px_json_find_text(json, "id"), *arm = px_json_find_text(json, "arm");
     const char *text = px_json_find_text(json, "text");
     const char *user = px_json_find_text(json, "user_id");
@@ -146,26 +147,9 @@ static px_err *take_answer(example_list *list, const cJSON *json) {
 }
 
 static px_err *read_answers(const char *path, example_list *list) {
-    px_lines *lines = NULL;
-    px_err *err = NULL;
     list->items = px_take(list->arena, example, EXAMPLES_MOST);
     PX_PASS(px_arena_ok(list->arena));
-    PX_PASS(px_lines_open(path, &lines));
-    for (;;) {
-        const char *text = NULL;
-        size_t size = 0;
-        int64_t line = 0;
-        cJSON *json = NULL;
-        PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
-        if (!text) break;
-        PX_TRY_TO(done, px_json_parse(text, size, &json), "%s line %lld", path, (long long)line);
-        err = take_answer(list, json);
-        cJSON_Delete(json);
-        if (err) goto done;
-    }
-done:
-    px_lines_close(lines);
-    return err;
+    return px_json_lines(path, false, take_answer, list);
 }
 
 /* What a person of synth likes: "likes formal, list; dislikes warm". */
