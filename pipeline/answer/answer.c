@@ -19,6 +19,10 @@ typedef struct {
 
 /* --- what the arms share --- */
 
+const char *answer_again(const answering *a) {
+    return a->job->quiet ? "the same command" : "--resume";
+}
+
 void answer_head(const answering *a, const answer_item *item, px_str *out) {
     const answer_arm *arm = &a->arms[item->arm];
     px_str_text(out, a->prompts->items[item->prompt].head);
@@ -334,4 +338,26 @@ px_err *px_answer_all(const px_ranks *ranks, const px_config *config, const px_a
                              .step = job->step,
                              .user = job->user};
     return answer_with_arms_all(ranks, config, job, &only, 1, NULL);
+}
+
+px_err *px_answer_tasks_all(const px_ranks *ranks, const px_config *config, const px_answerer *by,
+                            const px_answer_tasks *tasks) {
+    px_config greedy = *config;
+    const answer_arm arm = {.name = by->name,
+                            .model_path = by->model_path,
+                            .step = -1,
+                            .user = PX_ARM_NONE,
+                            .endpoint = by->endpoint};
+    const px_answer_job job = {.prompts_path = tasks->tasks_path,
+                               .out_path = tasks->out_path,
+                               .user = PX_ARM_NONE,
+                               .resume = true,
+                               .threads = tasks->threads,
+                               .quiet = true};
+    greedy.generate_temperature = 0;
+    greedy.generate_max_new_tokens = tasks->tokens_most;
+    greedy.generate_min_new_tokens = tasks->tokens_least;
+    greedy.generate_n = 1;
+    greedy.generate_logprobs = 0;
+    return answer_with_arms_all(ranks, &greedy, &job, &arm, 1, NULL);
 }

@@ -5,6 +5,7 @@
 #define PX_ANSWER_H
 
 #include "engine.h"
+#include "json.h"
 
 /* Whose soft tokens stand before the prompt. */
 typedef enum { PX_ARM_OWN, PX_ARM_GENERIC, PX_ARM_NONE } px_arm_user;
@@ -27,6 +28,21 @@ typedef struct {
  * finished kept for `resume`. */
 PX_CHECKED px_err *px_answer_all(const px_ranks *ranks, const px_config *config,
                                  const px_answer_job *job);
+
+/* A model or an endpoint (docs/endpoints.md), one of them, that answers tasks of our own making. */
+typedef struct {
+    const char *name, *model_path;
+    const cJSON *endpoint;
+} px_answerer;
+typedef struct {
+    const char *tasks_path, *out_path; /* prompts, and their answers in the same order */
+    int64_t tokens_least, tokens_most;
+    int threads;
+} px_answer_tasks;
+/* Collective. One greedy answer to each task, with nothing on stdout; decoding otherwise by config.
+ * Goes on with an interrupted run of the same tasks; out_path must not be there. */
+PX_CHECKED px_err *px_answer_tasks_all(const px_ranks *ranks, const px_config *config,
+                                       const px_answerer *by, const px_answer_tasks *tasks);
 
 /* Prompts from the data: how people opened the conversations of some splits. */
 typedef struct {

@@ -132,6 +132,9 @@ PX_CHECKED px_err *arm_remote_all(const answering *a, int32_t arm, const int64_t
                                   int64_t n_mine, arm_sums *sums);
 /* Taken from the counter so often that everybody's next look finds nothing left. */
 #define COUNTER_STOP ((int64_t)1 << 48)
+/* How one goes on with what was interrupted: "--resume", or "the same command" in a job of our own
+ * making. */
+const char *answer_again(const answering *a);
 /* The prompt's keys and the arm's, the beginning of an answer's line. */
 void answer_head(const answering *a, const answer_item *item, px_str *out);
 /* A line without an answer, with the reason. */

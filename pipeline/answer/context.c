@@ -162,24 +162,6 @@ static px_err *keep_answer(void *context, const cJSON *json) {
     return err;
 }
 
-/* The tasks as prompts of their own, greedy, by one arm: fanned out, resumed, as any others. */
-static px_err *write_all(const px_ranks *ranks, const px_config *config, const answer_arm *by,
-                         const char *tasks, const char *answers, int threads) {
-    px_config greedy = *config;
-    const px_answer_job job = {.prompts_path = tasks,
-                               .out_path = answers,
-                               .user = PX_ARM_NONE,
-                               .resume = true,
-                               .threads = threads,
-                               .quiet = true};
-    greedy.generate_temperature = 0;
-    greedy.generate_max_new_tokens = SUMMARY_TOKENS;
-    greedy.generate_min_new_tokens = SUMMARY_LEAST;
-    greedy.generate_n = 1;
-    greedy.generate_logprobs = 0;
-    return answer_with_arms_all(ranks, &greedy, &job, by, 1, NULL);
-}
-
 px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summary_writer *writer,
                       int threads, person_list *people) {
     px_str tasks = {0}, answers = {0};
@@ -199,7 +181,13 @@ px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summ
         if (!err && px_path_exists(answers.data)) (void)remove(answers.data);
     }
     err = px_agree_all(ranks, err);
-    if (!err) err = write_all(ranks, config, writer->arm, tasks.data, answers.data, threads);
+    const px_answerer by = {writer->arm->name, writer->arm->model_path, writer->arm->endpoint};
+    const px_answer_tasks ask = {.tasks_path = tasks.data,
+                                 .out_path = answers.data,
+                                 .tokens_least = SUMMARY_LEAST,
+                                 .tokens_most = SUMMARY_TOKENS,
+                                 .threads = threads};
+    if (!err) err = px_answer_tasks_all(ranks, config, &by, &ask);
     if (!err)
         err = px_agree_all(ranks, ranks->rank == 0
                                       ? px_json_lines(answers.data, false, keep_answer, &keeper)

@@ -248,8 +248,8 @@ static px_err *work(arm_run *r) {
         PX_PASS(fill_places(r));
         if (r->n_open == 0 && r->taken >= r->n_mine) break;
         if (px_signal_seen())
-            PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, --resume goes on",
-                    r->a->parts->dir);
+            PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, %s goes on",
+                    r->a->parts->dir, answer_again(r->a));
         px_watch(r->a->ranks, name, pass);
         PX_PASS(px_engine_step(r->engine, take_token, r));
         PX_PASS(write_finished(r));

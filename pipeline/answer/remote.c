@@ -104,8 +104,8 @@ static px_err *work(remote_run *r, const char *name) {
             if (r->taken < r->n_mine) PX_PASS(ask(r, &r->mine[r->taken]));
         }
         if (px_signal_seen())
-            PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, --resume goes on",
-                    r->a->parts->dir);
+            PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, %s goes on",
+                    r->a->parts->dir, answer_again(r->a));
         px_watch(r->a->ranks, name, r->taken);
         PX_PASS(px_endpoint_step(r->endpoint, WAIT_MS, take_reply, r));
         px_counter_tend(r->counter);
@@ -113,12 +113,21 @@ static px_err *work(remote_run *r, const char *name) {
                        (long long)r->sums->n_failed);
     }
     px_progress_end(&r->progress, r->n_mine, "%lld failed", (long long)r->sums->n_failed);
-    if (r->sums->n_failed > 0)
-        PX_FAIL(
-            PX_RUN_FAILED,
-            "%lld prompts got no answer, the first: %s. The others are kept, --resume asks again",
-            (long long)r->sums->n_failed, r->first_error);
     return NULL;
+}
+
+/* What failed is asked again by a later run. Said when all ranks are done: one that ended with it
+ * would stop the others. */
+static px_err *failures_all(const remote_run *r) {
+    int64_t n = r->sums->n_failed;
+    px_err *err = NULL;
+    px_sum_i64_all(r->a->ranks, &n, 1);
+    if (r->sums->n_failed > 0)
+        err = px_err_new(
+            PX_RUN_FAILED, __FILE__, __LINE__,
+            "%lld prompts got no answer, the first: %s. The others are kept, %s asks again",
+            (long long)n, r->first_error, answer_again(r->a));
+    return px_agree_all(r->a->ranks, err);
 }
 
 px_err *arm_remote_all(const answering *a, int32_t arm, const int64_t *mine, int64_t n_mine,
@@ -133,6 +142,7 @@ px_err *arm_remote_all(const answering *a, int32_t arm, const int64_t *mine, int
     err = work(&r, name);
     if (err) px_counter_take(r.counter, COUNTER_STOP);
     err = px_agree_all(a->ranks, err);
+    if (!err) err = failures_all(&r);
     px_counter_close_all(r.counter);
 done:
     px_endpoint_close(r.endpoint);

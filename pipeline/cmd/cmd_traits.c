@@ -1,10 +1,12 @@
 /* cmd_traits.c - prismx traits: answers -> scores of behaviour, a table per arm. */
 #include "cmd.h"
 #include "data.h"
+#include "judge.h"
 #include "traits.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     KEY_ANSWERS = 1,
@@ -22,6 +24,7 @@ enum {
 typedef struct {
     px_traits_job job;
     px_validate_job check;
+    px_cli_config config;
     const char *lists;
     bool validate;
     int64_t seed;
@@ -30,6 +33,9 @@ typedef struct {
 static error_t parse_traits(int key, char *arg, struct argp_state *state) {
     traits_options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->config;
+        break;
     case KEY_ANSWERS:
         o->job.answers = arg;
         break;
@@ -83,8 +89,11 @@ static const struct argp_option options[] = {
      0},
     {"pairs", KEY_PAIRS, "N", 0, "Planted pairs of a trait (500)", 0},
     {"judge", KEY_JUDGE, "FILE", 0,
-     "What a judge said: lines of id, arm, sycophancy, relationship (numbers)", 0},
+     "A model or endpoint that scores the answers of --answers too (docs/traits.md, \"A judge\"); "
+     "with --validate: what a judge said, lines of id, arm, sycophancy, relationship (numbers)",
+     0},
     {0}};
+static const struct argp_child children[] = {{&px_cli_config_argp, 0, "Configuration:", 2}, {0}};
 static const struct argp argp = {
     options,
     parse_traits,
@@ -95,9 +104,10 @@ static const struct argp argp = {
     "same length.\v"
     "Examples:\n"
     "  mpirun -n 2 prismx traits --answers answers.jsonl --out traits.jsonl\n"
+    "  prismx traits --answers answers.jsonl --out traits.jsonl --judge judge.json\n"
     "  prismx traits --validate\n"
     "  prismx traits --validate --answers answers.jsonl --judge judge.jsonl",
-    NULL,
+    children,
     NULL,
     NULL};
 
@@ -112,7 +122,8 @@ static px_err *pair_write(void *context, px_list_id trait, uint64_t index, px_st
 static px_err *usage_check(const traits_options *o) {
     if (o->job.answers && o->job.trials)
         PX_FAIL(PX_BAD_INPUT, "--answers and --trials: one of them is wanted");
-    if (o->check.judge && !o->validate) PX_FAIL(PX_BAD_INPUT, "--judge goes with --validate");
+    if (o->check.judge && o->job.trials)
+        PX_FAIL(PX_BAD_INPUT, "--judge goes with --answers, not --trials");
     if (o->validate) {
         if (o->job.trials) PX_FAIL(PX_BAD_INPUT, "--validate takes --answers, not --trials");
         if (!o->job.answers != !o->check.judge)
@@ -122,6 +133,47 @@ static px_err *usage_check(const traits_options *o) {
     if (!o->job.answers && !o->job.trials)
         PX_FAIL(PX_BAD_INPUT, "--answers is missing (or --trials)");
     return px_cli_need("out", o->job.out);
+}
+
+/* traits.jsonl -> traits.judge.jsonl; heap. */
+static char *judge_path(const char *out) {
+    static const char ending[] = ".jsonl";
+    const size_t n = strlen(out), m = sizeof ending - 1;
+    const bool ends = n > m && !strcmp(out + n - m, ending);
+    px_str path = {0};
+    px_str_add(&path, out, ends ? n - m : n);
+    px_str_text(&path, ".judge.jsonl");
+    return path.data;
+}
+
+/* Collective. The judge first, as its scores go into the lines of the scorer. */
+static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_lists *lists) {
+    px_config config;
+    px_str table = {0};
+    char *path = judge_path(o->job.out);
+    if (!path) PX_NO_MEMORY();
+    px_err *err = px_cli_config_load(&o->config, &config);
+    if (err) goto done;
+    ranks->timeout_s = config.comm_timeout_s;
+    const px_judge_job judge = {.answers = o->job.answers,
+                                .setup = o->check.judge,
+                                .out = path,
+                                .reference = o->job.reference,
+                                .threads = px_cli_threads(ranks, &config)};
+    px_signals_catch(); /* paid replies are worth a tidy end */
+    err = px_judge_all(ranks, &config, &judge, &table);
+    o->job.judge = path;
+    if (!err) err = px_traits_all(ranks, lists, &o->job, stdout);
+    if (!err && ranks->rank == 0) {
+        fputs(table.data ? table.data : "", stdout);
+        err = px_traits_agreement(lists, o->job.answers, path, stdout);
+    }
+    if (!err || ranks->size > 1) err = px_agree_all(ranks, err);
+    px_config_fini(&config);
+done:
+    px_str_free(&table);
+    free(path);
+    return err;
 }
 
 px_err *cmd_traits(px_ranks *ranks, int argc, char **argv) {
@@ -136,7 +188,9 @@ px_err *cmd_traits(px_ranks *ranks, int argc, char **argv) {
     o.job.seed = (uint64_t)o.seed;
     PX_PASS_TO(done, px_lists_find(o.lists, &dir));
     PX_PASS_TO(done, px_lists_read(dir, &lists));
-    if (!o.validate) {
+    if (!o.validate && o.check.judge) {
+        err = judge_and_score_all(ranks, &o, lists);
+    } else if (!o.validate) {
         PX_PASS_TO(done, px_traits_all(ranks, lists, &o.job, stdout));
     } else if (ranks->rank == 0) {
         o.check.context = &o;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
+
 enum { N_MOMENTS = PX_TRAITS * PX_FEATURES_MAX };
 
 typedef struct {
@@ -26,6 +28,7 @@ typedef struct {
     int64_t n_reference;
     px_norms norms;
     px_file_out out; /* rank 0: opened first, so that a place that cannot be written is known */
+    px_lines *judge; /* rank 0: NULL where no judge was asked */
     px_row *rows;    /* rank 0: every answer's */
     int64_t n_rows, room_rows;
 } traits_run;
@@ -278,6 +281,53 @@ static px_err *rows_keep(traits_run *run, const px_bytes *rows) {
     return NULL;
 }
 
+/* The judge's next line without id, arm and sample, as the last key of an answer's line. */
+static px_err *judge_take(traits_run *run, const cJSON *answer, px_str *out) {
+    const char *text = NULL, *id = px_json_find_text(answer, "id");
+    size_t size = 0;
+    int64_t line = 0;
+    cJSON *json = NULL;
+    PX_PASS(px_lines_next(run->judge, &text, &size, &line));
+    if (!text) PX_FAIL(PX_BAD_INPUT, "%s: has fewer lines than answers", run->job->judge);
+    PX_TRY(px_json_parse(text, size, &json), "%s line %lld", run->job->judge, (long long)line);
+    const char *judged = px_json_find_text(json, "id");
+    px_err *err = NULL;
+    if (!id || !judged || strcmp(id, judged) != 0)
+        err = px_err_new(PX_BAD_INPUT, __FILE__, __LINE__, "%s line %lld: is of another answer",
+                         run->job->judge, (long long)line);
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "id");
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "arm");
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "sample");
+    px_str_text(out, ",\"judge\":");
+    px_json_print(json, out);
+    px_str_text(out, "}\n");
+    cJSON_Delete(json);
+    return err ? err : px_str_ok(out);
+}
+
+/* Rank 0: whole lines, in the file's order; px_file_out_commit looks at ferror. */
+static px_err *lines_write(traits_run *run, const px_bytes *all) {
+    px_str line = {0};
+    px_err *err = NULL;
+    if (!run->judge) {
+        fwrite(all->data, 1, all->size, run->out.stream);
+        return NULL;
+    }
+    for (size_t at = 0, end; !err && at < all->size; at = end) {
+        cJSON *json = NULL;
+        const char *stop = memchr(all->data + at, '\n', all->size - at);
+        end = stop ? (size_t)(stop - all->data) + 1 : all->size;
+        px_str_clear(&line);
+        px_str_add(&line, all->data + at, end - at - 2); /* without brace and newline */
+        err = px_json_parse(all->data + at, end - at, &json);
+        if (!err) err = judge_take(run, json, &line);
+        cJSON_Delete(json);
+        if (!err) fwrite(line.data, 1, line.size, run->out.stream);
+    }
+    px_str_free(&line);
+    return err;
+}
+
 /* Collective. One group a rank goes to rank 0, in the file's order. */
 static px_err *round_all(traits_run *run, int64_t turn, px_str *text, px_str *rows,
                          int64_t *sizes) {
@@ -293,8 +343,8 @@ static px_err *round_all(traits_run *run, int64_t turn, px_str *text, px_str *ro
     PX_PASS_TO(done, px_gather_bytes_all(run->ranks, text->data, text->size, &all, sizes));
     PX_PASS_TO(done, px_gather_bytes_all(run->ranks, rows->data, rows->size, &all_rows, sizes));
     if (run->ranks->rank == 0) {
-        fwrite(all.data, 1, all.size, run->out.stream); /* px_file_out_commit looks at ferror */
-        err = rows_keep(run, &all_rows);
+        err = lines_write(run, &all);
+        if (!err) err = rows_keep(run, &all_rows);
     }
 done:
     px_bytes_free(&all);
@@ -347,6 +397,7 @@ px_err *px_traits_all(const px_ranks *ranks, const px_lists *lists, const px_tra
     px_err *err = px_reader_new(lists, job->trials != NULL, &run.reader);
     if (!err) err = px_blocks_open(path, &run.blocks);
     if (!err && ranks->rank == 0) err = px_file_out_open(job->out, &run.out);
+    if (!err && ranks->rank == 0 && job->judge) err = px_lines_open(job->judge, &run.judge);
     PX_PASS_TO(done, px_agree_all(ranks, err));
     PX_PASS_TO(done, px_agree_all(ranks, blocks_read(&run)));
     PX_PASS_TO(done, arms_agree_all(&run));
@@ -354,6 +405,7 @@ px_err *px_traits_all(const px_ranks *ranks, const px_lists *lists, const px_tra
     PX_PASS_TO(done, write_all(&run));
     err = px_agree_all(ranks, ranks->rank == 0 ? summarise(&run, table) : NULL);
 done:
+    px_lines_close(run.judge);
     px_file_out_drop(&run.out);
     px_blocks_close(&run.blocks);
     px_reader_free(&run.reader);

@@ -86,6 +86,7 @@ typedef struct {
     bool reference_asked;         /* then it must be there */
     int64_t bootstrap;            /* samples; 0: no intervals */
     uint64_t seed;
+    const char *judge; /* a judge's lines, one an answer in the same order, or NULL: put into out */
 } px_traits_job;
 /* Collective. Reads, scores and writes job->out (and, with .summary.json in place of .jsonl, the
  * table as JSON), the same bytes for any number of ranks; rank 0 prints the table to `table`.
@@ -94,6 +95,9 @@ PX_CHECKED px_err *px_traits_all(const px_ranks *ranks, const px_lists *lists,
                                  const px_traits_job *job, FILE *table);
 
 /* --- is the scorer to be trusted? --- */
+/* Rank 0 alone. Spearman and AUC of the scores (z by the lists' constants) against a judge's. */
+PX_CHECKED px_err *px_traits_agreement(const px_lists *lists, const char *answers,
+                                       const char *judge, FILE *table);
 /* Writes pair `index`, alike but for the trait: one without it, one with it. */
 typedef px_err *px_pair_source(void *context, px_list_id trait, uint64_t index, px_str *without,
                                px_str *with);

@@ -331,6 +331,13 @@ done:
     return err;
 }
 
+px_err *px_traits_agreement(const px_lists *lists, const char *answers, const char *judge,
+                            FILE *table) {
+    const px_validate_job job = {.answers = answers, .judge = judge};
+    validation v = {.lists = lists, .job = &job, .table = table};
+    return judge_check(&v);
+}
+
 px_err *px_traits_validate(const px_lists *lists, const px_validate_job *job, FILE *table) {
     validation v = {.lists = lists, .job = job, .table = table};
     size_t n = 2 * (size_t)PX_MIN(job->n_pairs, (int64_t)PAIRS_MAX);
