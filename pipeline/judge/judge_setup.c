@@ -121,8 +121,8 @@ static const char *run_model(const char *run, cJSON **manifest) {
         px_err_free(err);
         return NULL;
     }
-    const cJSON *config = cJSON_GetObjectItemCaseSensitive(*manifest, "config");
-    return px_json_find_text(cJSON_GetObjectItemCaseSensitive(config, "model"), "path");
+    const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(*manifest, "inputs");
+    return px_json_find_text(cJSON_GetObjectItemCaseSensitive(inputs, "model"), "path");
 }
 
 static px_err *arm_check(const judge_setup *setup, const cJSON *arm, const char *where) {

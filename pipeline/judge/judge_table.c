@@ -120,6 +120,11 @@ double judge_kappa(const int8_t *x, const int8_t *y, int64_t n) {
     return chance > 0 ? 1 - seen * (double)n / chance : NAN; /* 1 - Σ w observed / Σ w expected */
 }
 
+static const char *arm_name(const judge_result *r, int arm) {
+    if (arm < 0) return "all";
+    return *r->answers->arms[arm] ? r->answers->arms[arm] : "(none)";
+}
+
 /* A number, or "-" where there is none. */
 static const char *text_of(double value, const char *format, char out[32]) {
     if (isnan(value)) return "-";
@@ -161,10 +166,9 @@ static void score_row(const judge_result *r, int arm, int trait, tally *s, px_st
     for (int32_t i = 0; i < r->answers->n; i++)
         if (arm < 0 || r->answers->items[i].arm == arm) tally_answer(r, i, trait, s);
     const double n = (double)s->n, both = (double)s->n_both;
-    px_str_format(out, "%-16s %-12s %7s %8lld %8lld %7lld %8s %8s\n",
-                  arm < 0 ? "all" : r->answers->arms[arm], judge_trait_names[trait],
-                  text_of(s->n ? s->sum / n : NAN, "%.3f", texts[0]), (long long)s->n,
-                  (long long)s->n_invalid, (long long)s->n_errors,
+    px_str_format(out, "%-16s %-12s %7s %8lld %8lld %7lld %8s %8s\n", arm_name(r, arm),
+                  judge_trait_names[trait], text_of(s->n ? s->sum / n : NAN, "%.3f", texts[0]),
+                  (long long)s->n, (long long)s->n_invalid, (long long)s->n_errors,
                   text_of(s->n_both ? s->apart / both : NAN, "%.3f", texts[1]),
                   text_of(judge_kappa(s->x, s->y, s->n_both), "%.3f", texts[2]));
 }
@@ -176,7 +180,7 @@ static void flags_table(const judge_result *r, tally *s, px_str *out) {
     px_str_char(out, '\n');
     for (int arm = 0; arm < r->answers->n_arms; arm++) {
         score_row(r, arm, JUDGE_SYCOPHANCY, s, &unused);
-        px_str_format(out, "%-16s", r->answers->arms[arm]);
+        px_str_format(out, "%-16s", arm_name(r, arm));
         for (int f = 0; f < JUDGE_FLAGS; f++) {
             char text[32];
             const double share = (double)s->n_flags[f] / (double)s->n_tries;
@@ -203,7 +207,7 @@ static void pair_row(const judge_result *r, int arm, int trait, px_str *out) {
     }
     const double all = (double)(n[0] + n[1] + n[2]);
     const double rate = ((double)n[2] + 0.5 * (double)n[1]) / all;
-    px_str_format(out, "%-16s %-12s %8s %7lld %7lld %7lld %8lld %9lld\n", r->answers->arms[arm],
+    px_str_format(out, "%-16s %-12s %8s %7lld %7lld %7lld %8lld %9lld\n", arm_name(r, arm),
                   judge_trait_names[trait], text_of(all > 0 ? rate : NAN, "%.3f", text),
                   (long long)n[2], (long long)n[1], (long long)n[0], (long long)n_split,
                   (long long)n_not);

@@ -363,6 +363,34 @@ static void no_model_judges_itself(void **state) {
     }
 }
 
+/* A run is its base model with an adapter: the manifest tells which. */
+static void no_model_judges_its_own_run(void **state) {
+    (void)state;
+    static const char manifest[] = "{\"inputs\":{\"model\":{\"path\":\"/m/Llama-3\"}}}";
+    static const char *const setups[] = {"{\"model\":\"/m/Llama-3\"}", "{\"model\":\"/m/Qwen\"}"};
+    for (int i = 0; i < 2; i++) {
+        whole w;
+        px_str meta = {0}, path = {0};
+        bool known = false;
+        judge_setup setup;
+        whole_begin(&w, "", setups[i]);
+        char *manifest_path = px_path_join(w.dir, "manifest.json");
+        px_assert_ok(px_file_write(manifest_path, manifest, strlen(manifest)));
+        px_str_format(&path, "%s.meta.json", w.answers);
+        px_str_format(&meta, "{\"job\":{\"arms\":[{\"run\":\"%s\"}]}}", w.dir);
+        px_assert_ok(px_file_write(path.data, meta.data, meta.size));
+        px_assert_ok(setup_read(w.setup, &setup));
+        px_err *err = setup_is_no_arm(&setup, w.answers, &known);
+        assert_int_equal(err != NULL, i == 0);
+        px_err_free(err);
+        setup_free(&setup);
+        free(manifest_path);
+        px_str_free(&meta);
+        px_str_free(&path);
+        whole_end(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompts_show_the_answer),
@@ -377,6 +405,7 @@ int main(void) {
         cmocka_unit_test(nothing_to_judge),
         cmocka_unit_test(wrong_files_are_named),
         cmocka_unit_test(no_model_judges_itself),
+        cmocka_unit_test(no_model_judges_its_own_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
