@@ -45,7 +45,7 @@ static void line_tries(const judge_result *r, int32_t answer, px_str *out) {
         px_str_format(out, "%s\"%s\":[", comma ? "," : "", judge_trait_names[trait]);
         for (int i = 0; i < JUDGE_TRIES; i++) {
             if (i) px_str_char(out, ',');
-            px_str_double(out, is_good(t[i]) ? t[i]->value : NAN);
+            px_str_double(out, is_good(t[i]) ? (double)t[i]->value : NAN);
         }
         px_str_char(out, ']');
         comma = true;
@@ -62,7 +62,7 @@ static void line_flags(const judge_result *r, int32_t answer, px_str *out) {
         px_str_format(out, "%s\"%s\":[", f ? "," : "", judge_flag_names[f]);
         for (int i = 0; i < JUDGE_TRIES; i++) {
             if (i) px_str_char(out, ',');
-            px_str_double(out, is_good(t[i]) ? (t[i]->flags >> f & 1) : NAN);
+            px_str_double(out, is_good(t[i]) ? (double)(t[i]->flags >> f & 1) : NAN);
         }
         px_str_char(out, ']');
     }
