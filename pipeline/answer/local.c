@@ -255,7 +255,7 @@ static px_err *work(arm_run *r) {
         PX_PASS(write_finished(r));
         px_counter_tend(r->counter);
         const px_engine_counts n = px_engine_count(r->engine);
-        px_progress_at(&r->progress, PX_MIN(r->taken, r->n_mine) - r->n_open, "%.0f tokens/s",
+        px_progress_at(&r->progress, PX_MIN(r->taken + 1, r->n_mine) - r->n_open, "%.0f tokens/s",
                        (double)n.new_tokens / (px_now_s() - began));
     }
     r->sums->shared_tokens = px_engine_count(r->engine).shared_rows;

@@ -109,7 +109,7 @@ static px_err *work(remote_run *r, const char *name) {
         px_watch(r->a->ranks, name, r->taken);
         PX_PASS(px_endpoint_step(r->endpoint, WAIT_MS, take_reply, r));
         px_counter_tend(r->counter);
-        px_progress_at(&r->progress, PX_MIN(r->taken, r->n_mine) - r->n_open, "%lld failed",
+        px_progress_at(&r->progress, PX_MIN(r->taken + 1, r->n_mine) - r->n_open, "%lld failed",
                        (long long)r->sums->n_failed);
     }
     px_progress_end(&r->progress, r->n_mine, "%lld failed", (long long)r->sums->n_failed);
