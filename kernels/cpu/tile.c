@@ -56,50 +56,116 @@ static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, i
 
 #elif TILE_AVX2
 
-/* bf16 pairs as two products in f32, the high half first. 16 columns at a time: 6 rows by 2
- * registers of sums, which leaves 4 of the 16 for the operands. */
-static inline __attribute__((always_inline)) void columns_16(bool pairs, int rows, int first,
-                                                             const kernel_job *job) {
-    const uint32_t *a = job->a.data, *b = job->b.data + first;
-    const int64_t a_row = job->a.row, a_step = job->a.step, b_step = job->b.step;
-    const __m256i upper = _mm256_set1_epi32((int)0xFFFF0000u);
-    const char *ahead = job->ahead.data;
-    __m256 sum[6][2];
-#pragma GCC unroll 6
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++)
-            sum[i][j] = job->add ? _mm256_loadu_ps(job->c.data + i * job->c.row + first + 8 * j)
-                                 : _mm256_setzero_ps();
-    for (int64_t k = 0; k < job->steps; k++) {
-        const __m256i right[2] = {_mm256_loadu_si256((const __m256i *)b),
-                                  _mm256_loadu_si256((const __m256i *)(b + 8))};
+/* bf16 pairs as two products in f32, the high half first. Steps are taken STEPS at a time, for
+ * which the left operand's halves are laid out as f32 once; the sums wait in c meanwhile. Then 16
+ * columns at a time: 6 rows by 2 registers of sums, which leaves 4 of the 16 for the operands. */
+enum { STEPS = 128 };
+
+typedef struct {
+    const float *left; /* [steps, rows, 1 or 2]: high, low half */
+    const uint32_t *right;
+    float *out;
+    const char *ahead; /* asked of memory, so many lines a step */
+    int64_t steps, right_step, out_row, lines;
+    bool add;
+} columns_job;
+
+static inline __m256 high_of(__m256i units) {
+    return _mm256_castsi256_ps(_mm256_and_si256(units, _mm256_set1_epi32((int)0xFFFF0000u)));
+}
+static inline __m256 low_of(__m256i units) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(units, 16));
+}
+
+/* One half of every pair, or f32: sums += left[i] · right. The operand is loaded anew for each
+ * half: kept, it would push a sum out of its register. */
+static inline __attribute__((always_inline)) void half_step(__m256 sum[6][8], int rows, int halves,
+                                                            int per, const float *left,
+                                                            const uint32_t *right, int which) {
+    __asm__ volatile("" : "+r"(right)); /* volatile: two of these are not one */
+#pragma GCC unroll 8
+    for (int j = 0; j < halves; j += 2) {
+        const __m256i b0 = _mm256_loadu_si256((const __m256i *)(right + 8 * j));
+        const __m256i b1 = _mm256_loadu_si256((const __m256i *)(right + 8 * j + 8));
+        const __m256 right0 = per == 1 ? _mm256_castsi256_ps(b0) : which ? low_of(b0) : high_of(b0);
+        const __m256 right1 = per == 1 ? _mm256_castsi256_ps(b1) : which ? low_of(b1) : high_of(b1);
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
-            const __m256i left = _mm256_set1_epi32((int)a[i * a_row]);
-            for (int j = 0; j < 2; j++) {
-                if (pairs)
-                    sum[i][j] = _mm256_fmadd_ps(
-                        _mm256_castsi256_ps(_mm256_and_si256(left, upper)),
-                        _mm256_castsi256_ps(_mm256_and_si256(right[j], upper)), sum[i][j]);
-                sum[i][j] = _mm256_fmadd_ps(
-                    _mm256_castsi256_ps(pairs ? _mm256_slli_epi32(left, 16) : left),
-                    _mm256_castsi256_ps(pairs ? _mm256_slli_epi32(right[j], 16) : right[j]),
-                    sum[i][j]);
-            }
+            const __m256 value = _mm256_broadcast_ss(left + i * per + which);
+            sum[i][j] = _mm256_fmadd_ps(value, right0, sum[i][j]);
+            sum[i][j + 1] = _mm256_fmadd_ps(value, right1, sum[i][j + 1]);
         }
-        if (job->ahead.lines) _mm_prefetch(ahead, _MM_HINT_T1);
-        ahead += 64;
-        a += a_step;
-        b += b_step;
+    }
+}
+
+static inline __attribute__((always_inline)) void columns(bool pairs, int rows, int halves,
+                                                          const columns_job *job) {
+    const int per = pairs ? 2 : 1;
+    const float *a = job->left;
+    const uint32_t *b = job->right;
+    const char *ahead = job->ahead;
+    __m256 sum[6][8];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < halves; j++)
+            sum[i][j] = job->add ? _mm256_loadu_ps(job->out + i * job->out_row + 8 * j)
+                                 : _mm256_setzero_ps();
+    for (int64_t k = 0; k < job->steps; k++) {
+        half_step(sum, rows, halves, per, a, b, 0);
+        if (pairs) half_step(sum, rows, halves, per, a, b, 1);
+        for (int64_t line = 0; line < job->lines; line++, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T1);
+        a += rows * per;
+        b += job->right_step;
     }
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++)
-            _mm256_storeu_ps(job->c.data + i * job->c.row + first + 8 * j, sum[i][j]);
+#pragma GCC unroll 8
+        for (int j = 0; j < halves; j++)
+            _mm256_storeu_ps(job->out + i * job->out_row + 8 * j, sum[i][j]);
 }
+
+/* Steps [first, first + n) of the left operand as f32, step by step. */
+static inline void lay_out(bool pairs, int rows, const kernel_job *job, int64_t first, int64_t n,
+                           float *left) {
+    uint32_t *to = (uint32_t *)(void *)left;
+    for (int64_t k = first; k < first + n; k++)
+        for (int i = 0; i < rows; i++) {
+            const uint32_t unit = job->a.data[i * job->a.row + k * job->a.step];
+            *to++ = pairs ? unit & 0xFFFF0000u : unit;
+            if (pairs) *to++ = unit << 16;
+        }
+}
+
 static inline __attribute__((always_inline)) void kernel(bool pairs, int rows, int vectors,
                                                          const kernel_job *job) {
-    for (int j = 0; j < vectors; j++) columns_16(pairs, rows, 16 * j, job);
+    float left[6 * STEPS * 2];
+    const char *ahead = job->ahead.data;
+    for (int64_t first = 0; first < job->steps || first == 0; first += STEPS) {
+        const int64_t n = job->steps - first < STEPS ? job->steps - first : STEPS;
+        columns_job part = {.left = left,
+                            .right = job->b.data + first * job->b.step,
+                            .out = job->c.data,
+                            .steps = n,
+                            .right_step = job->b.step,
+                            .out_row = job->c.row,
+                            .add = job->add || first > 0};
+        lay_out(pairs, rows, job, first, n, left);
+        if (rows == 1) { /* one pass over the right operand, as memory likes it */
+            part.ahead = ahead;
+            part.lines = job->ahead.lines;
+            columns(pairs, 1, 2 * vectors, &part);
+            ahead += 64 * n * part.lines;
+            continue;
+        }
+        for (int j = 0; j < vectors; j++, part.right += 16, part.out += 16) {
+            part.ahead = ahead; /* a line a step and pass, as long as there are any */
+            part.lines = j < job->ahead.lines;
+            columns(pairs, rows, 2, &part);
+            ahead += 64 * n * part.lines;
+        }
+    }
 }
 
 #else
