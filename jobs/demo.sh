@@ -1,5 +1,5 @@
 #!/bin/bash
-# demo.sh [--ranks N] [--users N] [--out DIR] [--fresh]: the whole way once, on this machine, in less than ten
+# demo.sh [--ranks N] [--users N] [--out DIR] [--fresh]: the whole way once, on this machine, in some ten
 # minutes: installs and builds, fetches a small real model, invents people with tastes of their own
 # (synth), and goes from their conversations to two trained models (pooled: DPFT, personal: PPFT), their
 # evaluation, answers to held-out prompts and their traits, adapters for PEFT and a report. Results lie
