@@ -11,6 +11,7 @@
 #include "map.h"
 #include "philox.h"
 #include "progress.h"
+#include "quantile.h"
 #include "str.h"
 
 #define PX_COUNT(array) (sizeof(array) / sizeof((array)[0]))

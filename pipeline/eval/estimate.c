@@ -57,19 +57,6 @@ static void add(px_person_sums *to, const px_person_sums *person) {
     to->right_against += person->right_against;
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Quantile with linear interpolation between order statistics (Hyndman & Fan 1996, type 7). */
-static double quantile(const double *sorted, int64_t n, double q) {
-    double at = q * (double)(n - 1);
-    int64_t i = (int64_t)at;
-    if (i + 1 >= n) return sorted[n - 1];
-    return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
-}
-
 px_err *px_eval_estimate(const px_person_sums *people, int32_t n_people, int64_t samples,
                          uint64_t seed, px_eval_row *row) {
     px_estimate *targets[N_STATS];
@@ -91,9 +78,9 @@ px_err *px_eval_estimate(const px_person_sums *people, int32_t n_people, int64_t
         for (int k = 0; k < N_STATS; k++) drawn[k * samples + b] = stats[k];
     }
     for (int k = 0; k < N_STATS; k++) {
-        qsort(drawn + k * samples, (size_t)samples, sizeof *drawn, ascending);
-        targets[k]->low = quantile(drawn + k * samples, samples, 0.025);
-        targets[k]->high = quantile(drawn + k * samples, samples, 0.975);
+        px_f64_sort(drawn + k * samples, samples);
+        targets[k]->low = px_quantile(drawn + k * samples, samples, 0.025);
+        targets[k]->high = px_quantile(drawn + k * samples, samples, 0.975);
     }
     free(drawn);
     return NULL;

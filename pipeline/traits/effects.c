@@ -150,19 +150,6 @@ static void unit_add(const shares *s, uint32_t unit, double *sums, double *count
         }
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Linear between order statistics (Hyndman & Fan 1996, type 7). */
-static double quantile(const double *sorted, int64_t n, double q) {
-    double at = q * (double)(n - 1);
-    int64_t i = (int64_t)at;
-    if (i + 1 >= n) return sorted[n - 1];
-    return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
-}
-
 /* The interval of column c from its samples; those in which the arm was not drawn are left out. */
 static void interval_take(const double *drawn, int64_t samples, int columns, int c, double *room,
                           px_mean *out) {
@@ -170,9 +157,9 @@ static void interval_take(const double *drawn, int64_t samples, int columns, int
     for (int64_t b = 0; b < samples; b++)
         if (!isnan(drawn[b * columns + c])) room[n++] = drawn[b * columns + c];
     if (n < 20) return;
-    qsort(room, (size_t)n, sizeof *room, ascending);
-    out->low = quantile(room, n, 0.025);
-    out->high = quantile(room, n, 0.975);
+    px_f64_sort(room, n);
+    out->low = px_quantile(room, n, 0.025);
+    out->high = px_quantile(room, n, 0.975);
 }
 
 /* 100 million draws are a few seconds; a million units have no need of many samples. */

@@ -194,8 +194,22 @@ static void files_are_whole_or_absent(void **state) {
     free(path);
 }
 
+static void quantiles_are_between_order_statistics(void **state) {
+    (void)state;
+    double v[] = {4, 1, 3, 2}, one[] = {7};
+    px_f64_sort(v, 4);
+    for (int i = 0; i < 4; i++) assert_true(v[i] == i + 1);
+    px_assert_near(px_quantile(v, 4, 0), 1, 0); /* numpy.quantile's values */
+    px_assert_near(px_quantile(v, 4, 0.25), 1.75, 1e-15);
+    px_assert_near(px_quantile(v, 4, 0.9), 3.7, 1e-15);
+    px_assert_near(px_quantile(v, 4, 1), 4, 0);
+    px_f64_sort(one, 1);
+    px_assert_near(px_quantile(one, 1, 0.3), 7, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles_are_between_order_statistics),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(draws_are_uniform_and_normal),
         cmocka_unit_test(permutation_holds_each_once),
