@@ -293,6 +293,10 @@ px_err *answer_with_arms_all(const px_ranks *ranks, const px_config *config,
                .began_s = px_now_s()};
     px_err *err = NULL;
     PX_PASS_TO(done, open_all(&w));
+    if (w.parts.finished) {
+        if (ranks->rank == 0 && !job->quiet) printf("%s is finished already\n", job->out_path);
+        goto done;
+    }
     for (int32_t arm = 0; arm < n_arms; arm++) PX_PASS_TO(done, run_arm_all(&w, arm));
     PX_PASS_TO(done, px_agree_all(ranks, parts_close(&w.parts)));
     sum_over_ranks(&w);

@@ -29,6 +29,7 @@ typedef struct {
     FILE *mine;    /* this rank's, NULL when closed */
     uint8_t *done; /* [n] items that are finished in some part */
     int64_t n, n_done;
+    bool finished; /* OUT holds these very answers: there is nothing to do */
 } part_files;
 /* Collective. `job`: what the answers depend on. Parts of another job are refused; removed with
  * `overwrite` or, in a job of our own making, `quiet`. */

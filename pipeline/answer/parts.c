@@ -83,12 +83,36 @@ static px_err *job_compare(const part_files *parts, const char *job, bool *same)
     return err;
 }
 
+/* OUT is there and its parts are gone: are these the answers that are wanted? */
+static px_err *finished_compare(const char *out_path, const char *job, bool *same) {
+    px_str path = {0};
+    px_bytes text = {0};
+    px_str_format(&path, "%s.meta.json", out_path);
+    px_err *err = px_str_ok(&path);
+    if (!err && px_path_exists(path.data)) {
+        err = px_file_read(path.data, &text);
+        *same =
+            !err && memmem(text.data, text.size, job, strlen(job) - 1); /* but for its newline */
+    }
+    px_bytes_free(&text);
+    px_str_free(&path);
+    return err;
+}
+
 /* Rank 0: is there something already, and what becomes of it. */
-static px_err *prepare(const part_files *parts, const px_answer_job *how, const char *job) {
+static px_err *prepare(part_files *parts, const px_answer_job *how, const char *job) {
     const bool there = px_path_is_dir(parts->dir), go_on = how->resume && !how->overwrite;
     bool same = false;
     if (px_path_is_dir(how->out_path)) PX_FAIL(PX_BAD_INPUT, "%s: is a folder", how->out_path);
-    if (!how->overwrite && px_path_exists(how->out_path) && !(how->resume && there))
+    if (go_on && !there && px_path_exists(how->out_path)) {
+        PX_PASS(finished_compare(how->out_path, job, &parts->finished));
+        if (parts->finished) return NULL;
+        PX_FAIL(PX_BAD_INPUT,
+                "%s holds answers of another model, other prompts or other settings; --overwrite "
+                "answers anew",
+                how->out_path);
+    }
+    if (!how->overwrite && px_path_exists(how->out_path) && !how->resume)
         PX_FAIL(PX_BAD_INPUT, "%s is there already; --overwrite answers anew", how->out_path);
     if (there && !how->overwrite && !how->resume)
         PX_FAIL(PX_BAD_INPUT,
@@ -137,6 +161,8 @@ px_err *parts_open_all(const px_ranks *ranks, const px_answer_job *how, const ch
     PX_PASS(px_agree_all(ranks, err));
     if (ranks->rank == 0) err = prepare(out, how, job);
     PX_PASS(px_agree_all(ranks, err));
+    out->finished = px_any_all(ranks, out->finished);
+    if (out->finished) return NULL;
     err = each_part(out->dir, mark_done, out);
     PX_PASS(px_agree_all(ranks, err)); /* nobody writes before all have read */
     return px_agree_all(ranks, open_mine(out, ranks->rank));

@@ -81,6 +81,13 @@ check whole "$X" generate --model tiny --prompts p.jsonl --out whole.jsonl "${lo
 cmp -s cut.jsonl whole.jsonl && ok resumed-same || fail resumed-same "another text"
 [ ! -d whole.jsonl.parts ] && ok parts-are-gone || fail parts-are-gone "whole.jsonl.parts is there"
 
+# One command for the first start and every other.
+before=$(sha256sum <cut.jsonl)
+check finished-stays mpirun -n 2 "$X" generate --model tiny --prompts p.jsonl --out cut.jsonl --resume "${long[@]}"
+grep -q 'is finished already' "$T/out" && ok finished-says-so || fail finished-says-so "$(cat "$T/out")"
+same finished-same "$(sha256sum <cut.jsonl)" "$before"
+refuses finished-other 2 'other settings; --overwrite' "$X" generate --model tiny --prompts p.jsonl --out cut.jsonl --resume --temperature 1
+
 # Stopped by a signal.
 "$X" generate --model tiny --prompts p.jsonl --out stop.jsonl "${long[@]}" --batch 1 --n 40 >out 2>err &
 pid=$!
