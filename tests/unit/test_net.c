@@ -214,29 +214,49 @@ static void answer_counter(stub *s, stub_conn *c, int number, const char *head, 
     stub_answer(c, text);
 }
 
+/* One process of several that ask the same; its texts go to the file `path`, a line each. */
+static int ask_all(int port, const char *more, int n, const char *path) {
+    kept k = {0};
+    px_endpoint *e = NULL;
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1", port);
+    px_assert_ok(open_at(url, more, &e));
+    for (int i = 0; i < n; i++) ask(e, i);
+    px_err *err = px_endpoint_run(e, keep, &k);
+    if (err) fprintf(stderr, "%s\n", px_err_text(err));
+    px_str all = {0};
+    for (int i = 0; i < n; i++) px_str_format(&all, "%s\n", k.text[i] ? k.text[i] : "none");
+    px_assert_ok(px_file_write(path, all.data, all.size));
+    return err || k.answered != n;
+}
+
+/* The processes start before the server has threads: a child forked from several threads may find
+ * the allocator locked by one that it does not have. */
 static void processes_share_a_cache_and_agree(void **state) {
     (void)state;
     enum { PROCESSES = 4, N = 40 };
-    kept k = {0};
     char *dir = temp_folder(), more[256], path[256];
-    stub *s = stub_open(answer_counter, NULL, NULL);
-    snprintf(more, sizeof more, ",\"cache\":\"%s/c\"", dir);
+    int ports[2];
     pid_t child[PROCESSES];
+    assert_int_equal(pipe(ports), 0);
+    snprintf(more, sizeof more, ",\"cache\":\"%s/c\"", dir);
     for (int p = 0; p < PROCESSES; p++) {
         child[p] = fork();
+        assert_true(child[p] >= 0);
         if (child[p]) continue;
-        px_endpoint *e = open_on(s, more);
-        for (int i = 0; i < N; i++) ask(e, i);
-        px_err *err = px_endpoint_run(e, keep, &k);
-        if (err) fprintf(stderr, "%s\n", px_err_text(err));
-        px_str all = {0};
-        for (int i = 0; i < N; i++) px_str_format(&all, "%s\n", k.text[i] ? k.text[i] : "none");
+        int port = 0;
+        close(ports[1]); /* or the parent's end would not be noticed */
+        if (read(ports[0], &port, sizeof port) != sizeof port) _exit(2);
         snprintf(path, sizeof path, "%s/p%d", dir, p);
-        FILE *file = fopen(path, "wb");
-        if (file) fwrite(all.data, 1, all.size, file);
-        if (file) fclose(file);
-        _exit(err || k.answered != N);
+        _exit(ask_all(port, more, N, path));
     }
+    stub *s = stub_open(answer_counter, NULL, NULL);
+    for (int p = 0; p < PROCESSES; p++) {
+        int port = stub_port(s);
+        assert_int_equal(write(ports[1], &port, sizeof port), sizeof port);
+    }
+    close(ports[0]);
+    close(ports[1]);
     for (int p = 0; p < PROCESSES; p++) {
         int status = 0;
         assert_int_equal(waitpid(child[p], &status, 0), child[p]);
