@@ -29,6 +29,7 @@ static const command commands[] = {
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
     {"report", cmd_report, 0, "run folders -> one page with figures, or a table"},
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
+    {"run", cmd_run, NEEDS_SIGNALS, "job file -> its steps, those that have to run"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},
 };
 
