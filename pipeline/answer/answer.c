@@ -117,6 +117,7 @@ static px_err *describe_job(whole *w) {
             px_json_print(arm->endpoint, out);
             px_str_text(out, ", ");
         }
+        PX_PASS(arm_identity(w->a.ranks, w->a.arms, i, out));
         px_str_format(out, "\"step\": %lld, \"user\": \"%s\", \"context\": %d}",
                       (long long)arm->step, users[arm->user], (int)arm->context);
     }

@@ -106,6 +106,13 @@ typedef struct {
 PX_CHECKED px_err *arms_read(const char *path, const px_answer_job *job, arm_file *out);
 void arms_free(arm_file *file);
 
+/* --- identity.c --- */
+/* Appends what arm `arm`'s weights are, "weights_sha256": "…", or of a run "params_sha256": "…",
+ * each with a comma after it; nothing for an endpoint, and on other ranks than 0, whose job text is
+ * not looked at. Reads the weights once. */
+PX_CHECKED px_err *arm_identity(const px_ranks *ranks, const answer_arm *arms, int32_t arm,
+                                px_str *out);
+
 /* --- local.c: one arm answered by the engine; remote.c: by an endpoint --- */
 typedef struct {
     const px_ranks *ranks;

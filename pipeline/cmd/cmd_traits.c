@@ -149,7 +149,7 @@ static char *judge_path(const char *out) {
 /* Collective. The judge first, as its scores go into the lines of the scorer. */
 static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_lists *lists) {
     px_config config;
-    px_str table = {0};
+    px_str table = {0}, summary = {0};
     char *path = judge_path(o->job.out);
     if (!path) PX_NO_MEMORY();
     px_err *err = px_cli_config_load(&o->config, &config);
@@ -161,8 +161,9 @@ static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_
                                 .reference = o->job.reference,
                                 .threads = px_cli_threads(ranks, &config)};
     px_signals_catch(); /* paid replies are worth a tidy end */
-    err = px_judge_all(ranks, &config, &judge, &table);
+    err = px_judge_all(ranks, &config, &judge, &table, &summary);
     o->job.judge = path;
+    o->job.judge_summary = summary.data;
     if (!err) err = px_traits_all(ranks, lists, &o->job, stdout);
     if (!err && ranks->rank == 0) {
         fputs(table.data ? table.data : "", stdout);
@@ -172,6 +173,7 @@ static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_
     px_config_fini(&config);
 done:
     px_str_free(&table);
+    px_str_free(&summary);
     free(path);
     return err;
 }

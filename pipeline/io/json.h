@@ -11,6 +11,8 @@
 /* Parses one text. PX_BAD_INPUT with line and column: not JSON, nested deeper than 200, invalid
  * UTF-8, a NUL inside, or something behind the value. *out is the caller's (cJSON_Delete). */
 PX_CHECKED px_err *px_json_parse(const char *text, size_t size, cJSON **out);
+/* The same of what a model may have written: an escaped NUL is read as U+FFFD. */
+PX_CHECKED px_err *px_json_parse_said(const char *text, size_t size, cJSON **out);
 /* A whole file; with `comments`, // to the end of a line outside strings is allowed. */
 PX_CHECKED px_err *px_json_read(const char *path, bool comments, cJSON **out);
 
@@ -41,8 +43,8 @@ PX_CHECKED px_err *px_lines_open(const char *path, px_lines **out);
  * lines are skipped. *line counts from 1. */
 PX_CHECKED px_err *px_lines_next(px_lines *lines, const char **text, size_t *size, int64_t *line);
 void px_lines_close(px_lines *lines);
-/* Every line of a file as JSON, in order. PX_BAD_INPUT: a line that is none, with its number; with
- * skip_broken it is passed over. The object goes away when take returns. */
+/* Every line of a file as px_json_parse_said reads it, in order. PX_BAD_INPUT: a line that is none,
+ * with its number; with skip_broken it is passed over. The object goes away when take returns. */
 typedef px_err *px_json_take(void *context, const cJSON *json);
 PX_CHECKED px_err *px_json_lines(const char *path, bool skip_broken, px_json_take *take,
                                  void *context);

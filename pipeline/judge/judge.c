@@ -162,7 +162,8 @@ static px_err *read_replies(judging *j, bool repair, const char *path) {
         PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
         if (!text)
             PX_FAIL_TO(done, PX_RUN_FAILED, "%s: ends early; remove it, it is made again", path);
-        PX_TRY_TO(done, px_json_parse(text, size, &json), "%s line %lld", path, (long long)line);
+        PX_TRY_TO(done, px_json_parse_said(text, size, &json), "%s line %lld", path,
+                  (long long)line);
         err = take_reply(j, i, repair, json);
         cJSON_Delete(json);
         if (err) goto done;
@@ -236,7 +237,7 @@ done:
 
 /* --- the end --- */
 
-static px_err *write_result(const judging *j, px_str *table) {
+static px_err *write_result(const judging *j, px_str *table, px_str *summary) {
     const char *name = j->setup.by.model_path;
     const judge_result result = {.answers = &j->answers,
                                  .setup = &j->setup,
@@ -257,6 +258,7 @@ static px_err *write_result(const judging *j, px_str *table) {
         fwrite(line.data, 1, line.size, file.stream);
     }
     PX_PASS_TO(done, result_table(&result, table));
+    PX_PASS_TO(done, result_json(&result, summary));
     PX_PASS_TO(done, px_file_out_commit(&file));
     err = px_dir_remove(j->dir.data);
 done:
@@ -266,7 +268,7 @@ done:
 }
 
 px_err *px_judge_all(const px_ranks *ranks, const px_config *config, const px_judge_job *job,
-                     px_str *table) {
+                     px_str *table, px_str *summary) {
     judging j = {.ranks = ranks, .config = config, .job = job};
     px_str_format(&j.dir, "%s.parts", job->out);
     px_err *err = px_str_ok(&j.dir);
@@ -276,7 +278,7 @@ px_err *px_judge_all(const px_ranks *ranks, const px_config *config, const px_ju
     PX_PASS_TO(done, px_agree_all(ranks, px_fault(ranks, "judge")));
     PX_PASS_TO(done, round_all(&j, false));
     PX_PASS_TO(done, round_all(&j, true));
-    err = px_agree_all(ranks, ranks->rank == 0 ? write_result(&j, table) : NULL);
+    err = px_agree_all(ranks, ranks->rank == 0 ? write_result(&j, table, summary) : NULL);
 done:
     for (int32_t i = 0; i < j.n_tasks; i++) {
         free(j.replies[i]);

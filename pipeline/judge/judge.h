@@ -15,10 +15,11 @@ typedef struct {
     int threads;
 } px_judge_job;
 /* Collective. Writes job->out, the same bytes for any number of ranks, and appends a table per arm
- * to `table` on rank 0. What is finished of an interrupted run lies in OUT.parts and is used again.
- * PX_BAD_INPUT: what is wrong in JUDGE.json or the answers, or a judge that is one of the arms.
- * PX_RUN_FAILED: an endpoint left requests without a reply. */
+ * to `table` and the same as a JSON object to `summary` on rank 0. What is finished of an
+ * interrupted run lies in OUT.parts and is used again. PX_BAD_INPUT: what is wrong in JUDGE.json or
+ * the answers, or a judge that is one of the arms. PX_RUN_FAILED: an endpoint left requests without
+ * a reply. */
 PX_CHECKED px_err *px_judge_all(const px_ranks *ranks, const px_config *config,
-                                const px_judge_job *job, px_str *table);
+                                const px_judge_job *job, px_str *table, px_str *summary);
 
 #endif

@@ -87,7 +87,7 @@ static px_err *read_lines(reader *r, const char *path) {
         PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
         if (!text) break;
         snprintf(where, sizeof where, "%s line %lld", path, (long long)line);
-        PX_TRY_TO(done, px_json_parse(text, size, &json), "%s", where);
+        PX_TRY_TO(done, px_json_parse_said(text, size, &json), "%s", where);
         err = take_answer(r, json, where);
         cJSON_Delete(json);
         if (err) goto done;

@@ -83,6 +83,8 @@ typedef struct {
     const char *name, *reference;
 } judge_result;
 PX_CHECKED px_err *result_table(const judge_result *result, px_str *out);
+/* The table's numbers: {"name", "rubric_sha256", "arms": [{"arm", "sycophancy": {…}, …}]}. */
+PX_CHECKED px_err *result_json(const judge_result *result, px_str *out);
 /* The answer's line, newline included. */
 void result_line(const judge_result *result, int32_t answer, px_str *out);
 

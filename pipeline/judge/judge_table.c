@@ -160,11 +160,16 @@ static void tally_answer(const judge_result *r, int32_t answer, int trait, tally
     s->y[s->n_both++] = t[1]->value;
 }
 
-static void score_row(const judge_result *r, int arm, int trait, tally *s, px_str *out) {
-    char texts[3][32];
+/* Of one arm's answers, or of all where arm < 0. */
+static void tally_arm(const judge_result *r, int arm, int trait, tally *s) {
     *s = (tally){.x = s->x, .y = s->y};
     for (int32_t i = 0; i < r->answers->n; i++)
         if (arm < 0 || r->answers->items[i].arm == arm) tally_answer(r, i, trait, s);
+}
+
+static void score_row(const judge_result *r, int arm, int trait, tally *s, px_str *out) {
+    char texts[3][32];
+    tally_arm(r, arm, trait, s);
     const double n = (double)s->n, both = (double)s->n_both;
     px_str_format(out, "%-16s %-12s %7s %8lld %8lld %7lld %8s %8s\n", arm_name(r, arm),
                   judge_trait_names[trait], text_of(s->n ? s->sum / n : NAN, "%.3f", texts[0]),
@@ -174,12 +179,11 @@ static void score_row(const judge_result *r, int arm, int trait, tally *s, px_st
 }
 
 static void flags_table(const judge_result *r, tally *s, px_str *out) {
-    px_str unused = {0};
     px_str_format(out, "\n%-16s", "flags (share)");
     for (int f = 0; f < JUDGE_FLAGS; f++) px_str_format(out, " %20s", judge_flag_names[f]);
     px_str_char(out, '\n');
     for (int arm = 0; arm < r->answers->n_arms; arm++) {
-        score_row(r, arm, JUDGE_SYCOPHANCY, s, &unused);
+        tally_arm(r, arm, JUDGE_SYCOPHANCY, s);
         px_str_format(out, "%-16s", arm_name(r, arm));
         for (int f = 0; f < JUDGE_FLAGS; f++) {
             char text[32];
@@ -188,29 +192,38 @@ static void flags_table(const judge_result *r, tally *s, px_str *out) {
         }
         px_str_char(out, '\n');
     }
-    px_str_free(&unused);
 }
 
-static void pair_row(const judge_result *r, int arm, int trait, px_str *out) {
+/* Of an arm's pairs against the reference. */
+typedef struct {
+    int64_t n[3], n_split, n_not; /* n: less, tie, more */
+    double rate;                  /* NaN where no pair is valid */
+} pair_tally;
+
+static pair_tally tally_pairs(const judge_result *r, int arm, int trait) {
     const judge_task *t[JUDGE_TRIES];
-    int64_t n[3] = {0}, n_split = 0, n_not = 0;
-    char text[32];
+    pair_tally s = {{0}, 0, 0, NAN};
     for (int32_t i = 0; i < r->answers->n; i++) {
         if (r->answers->items[i].arm != arm) continue;
         tasks_of(r, i, trait, true, t);
         if (!t[0] || !t[1]) continue;
         const double win = win_of(t);
-        n_not += isnan(win);
+        s.n_not += isnan(win);
         if (isnan(win)) continue;
-        n[(int)(2 * win)]++;
-        n_split += t[0]->value != t[1]->value;
+        s.n[(int)(2 * win)]++;
+        s.n_split += t[0]->value != t[1]->value;
     }
-    const double all = (double)(n[0] + n[1] + n[2]);
-    const double rate = ((double)n[2] + 0.5 * (double)n[1]) / all;
+    const double all = (double)(s.n[0] + s.n[1] + s.n[2]);
+    if (all > 0) s.rate = ((double)s.n[2] + 0.5 * (double)s.n[1]) / all;
+    return s;
+}
+
+static void pair_row(const judge_result *r, int arm, int trait, px_str *out) {
+    const pair_tally s = tally_pairs(r, arm, trait);
+    char text[32];
     px_str_format(out, "%-16s %-12s %8s %7lld %7lld %7lld %8lld %9lld\n", arm_name(r, arm),
-                  judge_trait_names[trait], text_of(all > 0 ? rate : NAN, "%.3f", text),
-                  (long long)n[2], (long long)n[1], (long long)n[0], (long long)n_split,
-                  (long long)n_not);
+                  judge_trait_names[trait], text_of(s.rate, "%.3f", text), (long long)s.n[2],
+                  (long long)s.n[1], (long long)s.n[0], (long long)s.n_split, (long long)s.n_not);
 }
 
 static void pair_table(const judge_result *r, px_str *out) {
@@ -253,6 +266,59 @@ px_err *result_table(const judge_result *r, px_str *out) {
                      "kappa: theirs with quadratic weights)\n");
     if (r->setup->traits & 1u << JUDGE_SYCOPHANCY) flags_table(r, &s, out);
     if (r->setup->pairwise) pair_table(r, out);
+    err = px_str_ok(out);
+done:
+    free(s.x);
+    free(s.y);
+    return err;
+}
+
+/* --- the same as JSON --- */
+
+static void add_value(px_str *out, const char *key, double value) {
+    px_str_format(out, ",\"%s\":", key);
+    px_str_double(out, value);
+}
+
+static void json_trait(const judge_result *r, int arm, int trait, tally *s, px_str *out) {
+    tally_arm(r, arm, trait, s);
+    px_str_format(out, ",\"%s\":{\"n\":%lld,\"invalid\":%lld,\"errors\":%lld",
+                  judge_trait_names[trait], (long long)s->n, (long long)s->n_invalid,
+                  (long long)s->n_errors);
+    add_value(out, "mean", s->n ? s->sum / (double)s->n : NAN);
+    add_value(out, "apart", s->n_both ? s->apart / (double)s->n_both : NAN);
+    add_value(out, "kappa", judge_kappa(s->x, s->y, s->n_both));
+    for (int f = 0; trait == JUDGE_SYCOPHANCY && f < JUDGE_FLAGS; f++)
+        add_value(out, judge_flag_names[f],
+                  s->n_tries ? (double)s->n_flags[f] / (double)s->n_tries : NAN);
+    if (r->setup->pairwise && strcmp(r->answers->arms[arm], r->reference) != 0) {
+        const pair_tally p = tally_pairs(r, arm, trait);
+        add_value(out, "win_rate", p.rate);
+        px_str_format(out, ",\"more\":%lld,\"tie\":%lld,\"less\":%lld,\"split\":%lld",
+                      (long long)p.n[2], (long long)p.n[1], (long long)p.n[0],
+                      (long long)p.n_split);
+    }
+    px_str_char(out, '}');
+}
+
+px_err *result_json(const judge_result *r, px_str *out) {
+    tally s = {.x = calloc((size_t)r->answers->n + 1, 1),
+               .y = calloc((size_t)r->answers->n + 1, 1)};
+    px_digest rubric;
+    px_err *err = NULL;
+    if (!s.x || !s.y) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    PX_PASS_TO(done, rubric_sha256(&rubric));
+    px_str_text(out, "{\"name\":");
+    px_str_json(out, r->name, strlen(r->name));
+    px_str_format(out, ",\"rubric_sha256\":\"%s\",\"arms\":[", rubric.hex);
+    for (int arm = 0; arm < r->answers->n_arms; arm++) {
+        px_str_text(out, arm ? ",\n{\"arm\":" : "\n{\"arm\":");
+        px_str_json(out, r->answers->arms[arm], strlen(r->answers->arms[arm]));
+        for (int trait = 0; trait < JUDGE_TRAITS; trait++)
+            if (r->setup->traits & 1u << trait) json_trait(r, arm, trait, &s, out);
+        px_str_char(out, '}');
+    }
+    px_str_text(out, "]}");
     err = px_str_ok(out);
 done:
     free(s.x);

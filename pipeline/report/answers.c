@@ -69,6 +69,47 @@ static void trait_table(page_view *page, const cJSON *arms) {
     px_str_text(out, "</details>\n");
 }
 
+static void judge_row(px_str *out, const cJSON *arm, const char *name, size_t kind) {
+    const cJSON *of = cJSON_GetObjectItemCaseSensitive(arm, trait_kinds[kind].key);
+    const double tries = px_json_find_f64(of, "n", NAN);
+    if (!of) return;
+    px_str_text(out, "<tr><th scope=\"row\">");
+    px_html_name(out, name);
+    px_str_text(out, "</th>");
+    px_html_cell_text(out, trait_kinds[kind].title);
+    px_html_cell(out, px_json_find_f64(of, "mean", NAN), 2);
+    px_html_cell(out, tries, 0);
+    px_html_cell(out, px_json_find_f64(of, "invalid", NAN), 0);
+    px_html_cell(out, px_json_find_f64(of, "errors", NAN), 0);
+    px_html_cell(out, px_json_find_f64(of, "kappa", NAN), 2);
+    px_html_cell(out, px_json_find_f64(of, "win_rate", NAN), 2);
+    px_str_text(out, "</tr>\n");
+}
+
+/* What a model said of the same answers, where one was asked. */
+static void judge_table(page_view *page, const cJSON *judge, const char *reference) {
+    static const char *const heads[] = {"arm",     "trait",  "mean, 1 to 10",    "answers scored",
+                                        "invalid", "errors", "kappa of 2 tries", "win rate"};
+    const cJSON *arm = NULL;
+    px_str *out = page->out;
+    if (!judge) return;
+    const char *name = px_json_find_text(judge, "name");
+    px_str_text(out, "<h3>What a judge says</h3>\n<p>The model ");
+    px_html_name(out, name ? name : "");
+    px_str_text(out,
+                " scored each answer twice, without seeing whose it was. Tries without a valid "
+                "score are counted and are no score. Win rate: the share of prompts on which "
+                "the arm shows more of the trait than ");
+    px_html_name(out, reference ? reference : "the reference");
+    px_str_text(out, ", asked in both orders.</p>\n");
+    px_html_table(out, "The judge’s scores by arm", heads, (int)PX_COUNT(heads));
+    cJSON_ArrayForEach(arm, cJSON_GetObjectItemCaseSensitive(judge, "arms")) {
+        const char *of = px_json_find_text(arm, "arm");
+        for (size_t k = 0; k < PX_COUNT(trait_kinds); k++) judge_row(out, arm, of ? of : "", k);
+    }
+    px_html_table_end(out);
+}
+
 static void trait_panels(page_view *page, const cJSON *json) {
     const cJSON *arms = cJSON_GetObjectItemCaseSensitive(json, "arms");
     const char *reference = px_json_find_text(json, "reference");
@@ -98,6 +139,7 @@ static void trait_panels(page_view *page, const cJSON *json) {
     }
     px_str_text(out, "</div>\n</figure>\n");
     trait_table(page, arms);
+    judge_table(page, cJSON_GetObjectItemCaseSensitive(json, "judge"), reference);
     px_str_text(out, "</section>\n");
     free(list);
 }

@@ -36,7 +36,7 @@ static const char style[] =
     "figure{margin:0}figcaption{color:var(--soft);max-width:52em;margin-bottom:.7em;"
     "font-size:.94rem}\n"
     ".panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));"
-    "gap:14px}.panels.wide{grid-template-columns:repeat(auto-fit,minmax(min(100%,345px),1fr))}\n"
+    "gap:14px}.panels.wide{grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}\n"
     ".panels>svg{width:100%;max-width:540px;height:auto;background:var(--card);border:1px solid "
     "var(--rule);border-radius:6px}\n"
     "svg text{fill:var(--ink);font-family:inherit}.head{font-size:12.5px;font-weight:600}\n"

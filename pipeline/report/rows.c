@@ -1,7 +1,7 @@
 /* rows.c - estimates with their intervals, one row each, so that no label can lie on another. */
 #include "report_internal.h"
 
-enum { WIDTH = 400, LEFT = 104, RIGHT = 118, TOP = 28, BOTTOM = 40, ROW = 19, HEADER = 22 };
+enum { WIDTH = 412, LEFT = 104, RIGHT = 130, TOP = 28, BOTTOM = 40, ROW = 19, HEADER = 22 };
 
 void px_rows_add(row_list *list, row_line line) {
     if (list->n < ROW_LINES_MAX) list->lines[list->n++] = line;

@@ -21,7 +21,6 @@ void px_reader_free(px_reader *reader) {
     free(reader->arms.first);
     px_scorer_free(reader->scorer);
     px_str_free(&reader->name);
-    px_str_free(&reader->line);
     px_arena_free(reader->arena);
     *reader = (px_reader){0};
 }
@@ -206,23 +205,10 @@ static px_err *trial_read(px_reader *reader, const cJSON *json, px_records *out)
     return NULL;
 }
 
-/* The line with every escaped NUL, which models do write, as U+FFFD; lasts until the next. */
-static px_err *nul_replace(px_reader *reader, const char **line, size_t size) {
-    px_str_clear(&reader->line);
-    px_str_add(&reader->line, *line, size);
-    PX_PASS(px_str_ok(&reader->line));
-    char *copy = reader->line.data;
-    for (char *at = copy; (at = memmem(at, size - (size_t)(at - copy), "\\u0000", 6)); at += 6)
-        memcpy(at, "\\ufffd", 6);
-    *line = copy;
-    return NULL;
-}
-
 px_err *px_record_read(px_reader *reader, const char *line, size_t size, px_records *out) {
     cJSON *json = NULL;
     px_err *err = NULL;
-    if (memmem(line, size, "\\u0000", 6)) PX_PASS(nul_replace(reader, &line, size));
-    PX_PASS(px_json_parse(line, size, &json));
+    PX_PASS(px_json_parse_said(line, size, &json));
     if (!cJSON_IsObject(json))
         err = px_err_new(PX_BAD_INPUT, __FILE__, __LINE__, "found %s, wanted an object",
                          px_json_type(json));

@@ -282,7 +282,9 @@ static px_err *json_write(const facts *f) {
         if (a > 0) px_str_text(&out, ",\n");
         add_arm(f, a, &out);
     }
-    px_str_text(&out, "\n]}\n");
+    px_str_text(&out, "\n]");
+    if (f->s->job->judge_summary) px_str_format(&out, ",\n\"judge\":%s", f->s->job->judge_summary);
+    px_str_text(&out, "}\n");
     err = px_str_ok(&out);
     if (!err) err = px_str_ok(&name);
     if (!err) err = px_file_write(name.data, out.data, out.size);

@@ -87,6 +87,7 @@ typedef struct {
     int64_t bootstrap;            /* samples; 0: no intervals */
     uint64_t seed;
     const char *judge; /* a judge's lines, one an answer in the same order, or NULL: put into out */
+    const char *judge_summary; /* JSON that becomes the summary's "judge", or NULL */
 } px_traits_job;
 /* Collective. Reads, scores and writes job->out (and, with .summary.json in place of .jsonl, the
  * table as JSON), the same bytes for any number of ranks; rank 0 prints the table to `table`.

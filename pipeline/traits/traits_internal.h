@@ -138,7 +138,7 @@ typedef struct {
     int64_t offset; /* of the line that is read */
     char *pool;     /* room for texts, in the arena */
     size_t pool_left;
-    px_str name, line;
+    px_str name;
 } px_reader;
 PX_CHECKED px_err *px_reader_new(const px_lists *lists, bool trials, px_reader *out);
 void px_reader_free(px_reader *reader);

@@ -87,6 +87,11 @@ check finished-stays mpirun -n 2 "$X" generate --model tiny --prompts p.jsonl --
 grep -q 'is finished already' "$T/out" && ok finished-says-so || fail finished-says-so "$(cat "$T/out")"
 same finished-same "$(sha256sum <cut.jsonl)" "$before"
 refuses finished-other 2 'other settings; --overwrite' "$X" generate --model tiny --prompts p.jsonl --out cut.jsonl --resume --temperature 1
+# Other weights under the same path are another model.
+check other-model "$X" model init --like tiny --seed 2 --out tiny-2
+mv tiny tiny-1 && mv tiny-2 tiny
+refuses other-weights 2 'another model' "$X" generate --model tiny --prompts p.jsonl --out cut.jsonl --resume "${long[@]}"
+mv tiny tiny-2 && mv tiny-1 tiny
 
 # Stopped by a signal.
 "$X" generate --model tiny --prompts p.jsonl --out stop.jsonl "${long[@]}" --batch 1 --n 40 >out 2>err &

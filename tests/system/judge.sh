@@ -76,6 +76,8 @@ for n in 2 3; do
 done
 check again "${traits[@]}" --out t.jsonl
 same again-same "$(sha256sum <t.judge.jsonl)" "$(sha256sum <r2.judge.jsonl)"
+same summary "$(grep -c '^,\?"judge":{"name":"judge-x","rubric_sha256":"' t.summary.json) $(grep -c '"win_rate":0' t.summary.json)" "1 1"
+same summary-on-2 "$(sha256sum <r2.summary.json)" "$(sha256sum <t.summary.json)"
 check scores-read "$X" traits --validate --answers a.jsonl --judge t.judge.jsonl
 grep -q 'judge: 117 answers judged, 3 without a score' out && ok scores-read-counted || fail scores-read-counted "$(tail -n 8 out)"
 

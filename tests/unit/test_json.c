@@ -264,8 +264,26 @@ static void long_lines_are_whole(void **state) {
     remove(path);
 }
 
+/* What a model wrote may hold a NUL; a backslash before "u0000" may itself be escaped. */
+static void a_said_nul_is_replaced(void **state) {
+    (void)state;
+    static const char text[] = "[\"a\\u0000b\\u0000\",\"\\\\u0000\",\"\\\\\\u0000\"]";
+    cJSON *json = NULL;
+    px_assert_ok(px_json_parse_said(text, sizeof text - 1, &json));
+    assert_string_equal(cJSON_GetArrayItem(json, 0)->valuestring, "a\xEF\xBF\xBD"
+                                                                  "b\xEF\xBF\xBD");
+    assert_string_equal(cJSON_GetArrayItem(json, 1)->valuestring, "\\u0000");
+    assert_string_equal(cJSON_GetArrayItem(json, 2)->valuestring, "\\\xEF\xBF\xBD");
+    cJSON_Delete(json);
+    json = NULL;
+    px_assert_error(px_json_parse_said("\"\\u0000", 7, &json), PX_BAD_INPUT, "string");
+    assert_null(json);
+    px_assert_error(px_json_parse_said("", 0, &json), PX_BAD_INPUT, "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_said_nul_is_replaced),
         cmocka_unit_test(good_texts_are_read),
         cmocka_unit_test(bad_texts_are_refused_with_their_place),
         cmocka_unit_test(depth_is_bounded),

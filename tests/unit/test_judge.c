@@ -168,7 +168,7 @@ typedef struct {
     char *dir, *answers, *setup, *out;
     px_config config;
     px_ranks ranks;
-    px_str table;
+    px_str table, summary;
 } whole;
 
 static void whole_begin(whole *w, const char *answers, const char *setup) {
@@ -187,12 +187,14 @@ static void whole_end(whole *w) {
     free(w->out);
     px_config_fini(&w->config);
     px_str_free(&w->table);
+    px_str_free(&w->summary);
 }
 static px_err *whole_run(whole *w) {
     const px_judge_job job = {
         .answers = w->answers, .setup = w->setup, .out = w->out, .reference = "base", .threads = 1};
     px_str_clear(&w->table);
-    return px_judge_all(&w->ranks, &w->config, &job, &w->table);
+    px_str_clear(&w->summary);
+    return px_judge_all(&w->ranks, &w->config, &job, &w->table, &w->summary);
 }
 static void setup_for(const stub *s, const char *more, char out[400]) {
     snprintf(
@@ -233,6 +235,11 @@ static void answers_are_judged(void **state) {
     assert_non_null(
         strstr(w.table.data, "all              relationship   4.900        5        2"));
     assert_non_null(strstr(w.table.data, "warm             relationship    0.500       1       0"));
+    assert_non_null(strstr(w.summary.data,
+                           "{\"arm\":\"warm\",\"relationship\":{\"n\":2,\"invalid\":0,\"errors\":0,"
+                           "\"mean\":5.5,\"apart\":1,\"kappa\":"));
+    assert_non_null(
+        strstr(w.summary.data, "\"win_rate\":0.5,\"more\":1,\"tie\":0,\"less\":1,\"split\":0}}"));
     px_bytes_free(&text);
     whole_end(&w);
     stub_close(s);
