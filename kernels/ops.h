@@ -37,6 +37,15 @@ void px_stream_close(px_stream *s);
  * stream, and its outputs are then undefined: ask once a step or batch. Hands the error over. */
 PX_CHECKED px_err *px_stream_ok(px_stream *s);
 
+/* What the "cpu" backend of this build is made of. */
+typedef struct {
+    const char *path; /* "AVX-512 bf16", "AVX-512", "AVX2" or "plain": vectors and small products */
+    const char *needs; /* a processor's flags without which it cannot run, "" for none */
+    bool bf16;         /* large products take bf16 operands; else they are computed in f32 */
+    char onednn[32];   /* its version */
+} px_kernels_info;
+void px_kernels_about(px_kernels_info *out);
+
 /* --- linear layers --- */
 /* A weight [out, in], packed once for the backend. */
 typedef struct px_weight px_weight;

@@ -31,6 +31,7 @@ static const command commands[] = {
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
     {"run", cmd_run, NEEDS_SIGNALS, "job file -> its steps, those that have to run"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},
+    {"doctor", cmd_doctor, NEEDS_MPI, "what this machine has and lacks, and what to do"},
 };
 
 static void print_help(FILE *out) {

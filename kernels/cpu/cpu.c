@@ -1,5 +1,26 @@
 /* cpu.c - the table of the CPU backend. */
+#include <stdio.h>
+
 #include "cpu.h"
+#include "tile.h"
+
+void px_kernels_about(px_kernels_info *out) {
+    const dnnl_version_t *version = dnnl_version();
+    const int isa = (int)dnnl_get_effective_cpu_isa(), wide = (int)dnnl_cpu_isa_avx512_core;
+    *out = (px_kernels_info){.path = "plain", .needs = "", .bf16 = (isa & wide) == wide};
+#if TILE_AVX512
+    out->path = "AVX-512 bf16";
+    out->needs = "avx512f avx512bw avx512_bf16";
+#elif defined(__AVX512F__)
+    out->path = "AVX-512";
+    out->needs = "avx512f";
+#elif TILE_AVX2
+    out->path = "AVX2";
+    out->needs = "avx2 fma";
+#endif
+    snprintf(out->onednn, sizeof out->onednn, "%d.%d.%d", version->major, version->minor,
+             version->patch);
+}
 
 const px_backend px_backend_cpu = {
     .name = "cpu",

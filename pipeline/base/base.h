@@ -8,6 +8,7 @@
 #include "file.h"
 #include "hash.h"
 #include "log.h"
+#include "machine.h"
 #include "map.h"
 #include "philox.h"
 #include "progress.h"

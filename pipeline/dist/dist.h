@@ -24,6 +24,10 @@ PX_CHECKED px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks
 /* Collective. Nothing to do after px_abort_all. */
 void px_ranks_close_all(px_ranks *ranks);
 
+/* The MPI library that was built against ("Open MPI 4.1.4") and the one that runs, as it calls
+ * itself. Before or after px_ranks_open_all. */
+void px_mpi_about(char built[64], char runs[256]);
+
 /* Collective. Each rank brings its result; all return NULL, or the lowest failing rank's error with
  * "rank N: " before it (not for PX_STOPPED, nor where every rank failed). Takes ownership of
  * `mine`. */

@@ -53,6 +53,20 @@ void px_ranks_close_all(px_ranks *ranks) {
     ranks->mpi = false;
 }
 
+void px_mpi_about(char built[64], char runs[256]) {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "unknown";
+    int length = 0;
+#ifdef OMPI_MAJOR_VERSION
+    snprintf(built, 64, "Open MPI %d.%d.%d", OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION,
+             OMPI_RELEASE_VERSION);
+#else
+    snprintf(built, 64, "an MPI %d.%d library", MPI_VERSION, MPI_SUBVERSION);
+#endif
+    MPI_Get_library_version(text, &length);
+    text[strcspn(text, "\n,")] = 0; /* "Open MPI v4.1.4, package: …" */
+    snprintf(runs, 256, "%.255s", text);
+}
+
 void px_abort_all(const px_ranks *ranks, const char *phase) {
     char line[512];
     int n =
