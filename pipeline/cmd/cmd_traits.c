@@ -89,7 +89,7 @@ static const struct argp_option options[] = {
      0},
     {"pairs", KEY_PAIRS, "N", 0, "Planted pairs of a trait (500)", 0},
     {"judge", KEY_JUDGE, "FILE", 0,
-     "A model or endpoint that scores the answers of --answers too (docs/traits.md, \"A judge\"); "
+     "A model or endpoint that scores the same answers too (docs/traits.md, \"A judge\"); "
      "with --validate: what a judge said, lines of id, arm, sycophancy, relationship (numbers)",
      0},
     {0}};
@@ -122,8 +122,6 @@ static px_err *pair_write(void *context, px_list_id trait, uint64_t index, px_st
 static px_err *usage_check(const traits_options *o) {
     if (o->job.answers && o->job.trials)
         PX_FAIL(PX_BAD_INPUT, "--answers and --trials: one of them is wanted");
-    if (o->check.judge && o->job.trials)
-        PX_FAIL(PX_BAD_INPUT, "--judge goes with --answers, not --trials");
     if (o->validate) {
         if (o->job.trials) PX_FAIL(PX_BAD_INPUT, "--validate takes --answers, not --trials");
         if (!o->job.answers != !o->check.judge)
@@ -155,7 +153,9 @@ static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_
     px_err *err = px_cli_config_load(&o->config, &config);
     if (err) goto done;
     ranks->timeout_s = config.comm_timeout_s;
-    const px_judge_job judge = {.answers = o->job.answers,
+    const char *answers = o->job.trials ? o->job.trials : o->job.answers;
+    const px_judge_job judge = {.answers = answers,
+                                .trials = o->job.trials != NULL,
                                 .setup = o->check.judge,
                                 .out = path,
                                 .reference = o->job.reference,
@@ -167,7 +167,7 @@ static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_
     if (!err) err = px_traits_all(ranks, lists, &o->job, stdout);
     if (!err && ranks->rank == 0) {
         fputs(table.data ? table.data : "", stdout);
-        err = px_traits_agreement(lists, o->job.answers, path, stdout);
+        err = px_traits_agreement(lists, answers, o->job.trials != NULL, path, stdout);
     }
     if (!err || ranks->size > 1) err = px_agree_all(ranks, err);
     px_config_fini(&config);

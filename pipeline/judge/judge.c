@@ -63,7 +63,7 @@ static px_err *prepare(judging *j) {
     if (!known)
         px_warn("%s.meta.json is not there: nothing tells whether the judge is one of the arms",
                 job->answers);
-    PX_PASS(answers_read(job->answers, job->reference, &j->answers, &n_against));
+    PX_PASS(answers_read(job->answers, job->trials, job->reference, &j->answers, &n_against));
     if (j->setup.pairwise && n_against == 0 && j->answers.n > 0)
         PX_FAIL(PX_BAD_INPUT,
                 "%s: \"pairwise\" wants answers of two arms, one of them %s, to the same prompts "

@@ -9,6 +9,7 @@
 
 typedef struct {
     const char *answers;   /* a.jsonl; a.jsonl.meta.json beside it names the arms' models */
+    bool trials;           /* answers is trials.jsonl: its turns' answers are judged */
     const char *setup;     /* JUDGE.json, see docs/traits.md */
     const char *out;       /* lines of id, arm, scores, in the order of the answers */
     const char *reference; /* arm that others are compared with in pairs */

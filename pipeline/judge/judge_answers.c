@@ -1,4 +1,5 @@
-/* judge_answers.c - the answers that are judged: id, arm, sample, what was asked last, the text. */
+/* judge_answers.c - the answers that are judged, of a.jsonl or of trials.jsonl: id, arm, sample,
+ * what was asked last, the text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 typedef struct {
     judged_list *list;
     px_map arms;
+    px_str id; /* of a trial's turn */
 } reader;
 
 static const char *last_user_text(const cJSON *json) {
@@ -50,6 +52,11 @@ static const char *keep(px_arena *arena, const char *text) {
     return px_arena_text(arena, text, strlen(text));
 }
 
+/* NULL where there is no answer to judge. */
+static const char *keep_said(px_arena *arena, const char *text) {
+    return text && text[strspn(text, " \t\r\n")] ? keep(arena, text) : NULL;
+}
+
 static px_err *take_answer(reader *r, const cJSON *json, const char *where) {
     judged_list *list = r->list;
     const char *id = NULL, *arm = px_json_find_text(json, "arm");
@@ -66,15 +73,63 @@ static px_err *take_answer(reader *r, const cJSON *json, const char *where) {
                 where, px_json_type(given));
     PX_PASS(arm_number(r, arm ? arm : "", &a->arm));
     if (finish && !strcmp(finish, "error")) text = NULL; /* it could not be answered */
-    if (text && !text[strspn(text, " \t\r\n")]) text = NULL;
     a->id = keep(list->arena, id);
     a->asked = keep(list->arena, last_user_text(json));
-    a->text = text ? keep(list->arena, text) : NULL;
+    a->text = keep_said(list->arena, text);
     list->n++;
     return px_arena_ok(list->arena);
 }
 
-static px_err *read_lines(reader *r, const char *path) {
+static const char *arm_at(const cJSON *slots, const char *pos) {
+    const cJSON *slot = NULL;
+    cJSON_ArrayForEach(slot, slots) {
+        const char *name = px_json_find_text(slot, "pos");
+        if (name && !strcmp(name, pos)) return px_json_find_text(slot, "arm");
+    }
+    return NULL;
+}
+
+/* A turn's answers, in the order and under the ids that traits gives them: TRIAL/TURN. */
+static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *slots, const char *trial,
+                         int at, const char *where) {
+    judged_list *list = r->list;
+    const cJSON *answer = NULL;
+    const double number = px_json_find_f64(turn, "n", at);
+    const char *asked = px_json_find_text(turn, "user");
+    px_str_clear(&r->id);
+    px_str_format(&r->id, "%s/%d", trial, number >= 0 && number < 1e6 ? (int)number : at);
+    PX_PASS(px_str_ok(&r->id));
+    cJSON_ArrayForEach(answer, cJSON_GetObjectItemCaseSensitive(turn, "answers")) {
+        const char *arm = arm_at(slots, answer->string);
+        if (!arm)
+            PX_FAIL(PX_BAD_INPUT, "%s: turns, %d: an answer at %.8s, where no slot has an arm",
+                    where, at, answer->string);
+        PX_PASS(grow(list));
+        judged *a = &list->items[list->n];
+        *a = (judged){.sample = -1, .against = -1};
+        PX_PASS(arm_number(r, arm, &a->arm));
+        a->id = keep(list->arena, r->id.data);
+        a->asked = keep(list->arena, asked ? asked : "");
+        a->text = keep_said(list->arena, cJSON_IsString(answer) ? answer->valuestring : NULL);
+        list->n++;
+        PX_PASS(px_arena_ok(list->arena));
+    }
+    return NULL;
+}
+
+static px_err *take_trial(reader *r, const cJSON *json, const char *where) {
+    const cJSON *turn = NULL, *slots = cJSON_GetObjectItemCaseSensitive(json, "slots");
+    const char *trial = NULL;
+    int at = 0;
+    PX_PASS(px_json_text(json, "trial", where, &trial));
+    if (!cJSON_IsArray(slots))
+        PX_FAIL(PX_BAD_INPUT, "%s: slots: found %s, wanted a list", where, px_json_type(slots));
+    cJSON_ArrayForEach(turn, cJSON_GetObjectItemCaseSensitive(json, "turns"))
+        PX_PASS(take_turn(r, turn, slots, trial, at++, where));
+    return NULL;
+}
+
+static px_err *read_lines(reader *r, const char *path, bool trials) {
     px_lines *lines = NULL;
     px_err *err = NULL;
     PX_PASS(px_lines_open(path, &lines));
@@ -88,7 +143,7 @@ static px_err *read_lines(reader *r, const char *path) {
         if (!text) break;
         snprintf(where, sizeof where, "%s line %lld", path, (long long)line);
         PX_TRY_TO(done, px_json_parse_said(text, size, &json), "%s", where);
-        err = take_answer(r, json, where);
+        err = (trials ? take_trial : take_answer)(r, json, where);
         cJSON_Delete(json);
         if (err) goto done;
     }
@@ -132,16 +187,17 @@ done:
     return err;
 }
 
-px_err *answers_read(const char *path, const char *reference, judged_list *out,
+px_err *answers_read(const char *path, bool trials, const char *reference, judged_list *out,
                      int32_t *n_against) {
     reader r = {.list = out};
     px_err *err = NULL;
     *out = (judged_list){0};
     PX_PASS_TO(done, px_arena_new((size_t)1 << 20, &out->arena));
-    PX_PASS_TO(done, read_lines(&r, path));
+    PX_PASS_TO(done, read_lines(&r, path, trials));
     err = find_references(&r, reference, n_against);
 done:
     px_map_free(&r.arms);
+    px_str_free(&r.id);
     return err;
 }
 

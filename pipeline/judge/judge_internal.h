@@ -22,7 +22,7 @@ void setup_free(judge_setup *setup);
 /* PX_BAD_INPUT: the judge is the model of an arm. *known false: there is no ANSWERS.meta.json. */
 PX_CHECKED px_err *setup_is_no_arm(const judge_setup *setup, const char *answers, bool *known);
 
-/* --- judge_answers.c: a.jsonl --- */
+/* --- judge_answers.c: a.jsonl, or trials.jsonl --- */
 typedef struct {
     const char *id, *asked, *text; /* text NULL: there is no answer; asked "" where not known */
     int32_t arm, sample;           /* sample -1: not there */
@@ -35,8 +35,8 @@ typedef struct {
     px_arena *arena;
 } judged_list;
 /* Sets `against` where the arm `reference` answered too; *n_against: how many. */
-PX_CHECKED px_err *answers_read(const char *path, const char *reference, judged_list *out,
-                                int32_t *n_against);
+PX_CHECKED px_err *answers_read(const char *path, bool trials, const char *reference,
+                                judged_list *out, int32_t *n_against);
 void answers_free(judged_list *list);
 
 /* --- what is asked --- */

@@ -96,8 +96,9 @@ PX_CHECKED px_err *px_traits_all(const px_ranks *ranks, const px_lists *lists,
                                  const px_traits_job *job, FILE *table);
 
 /* --- is the scorer to be trusted? --- */
-/* Rank 0 alone. Spearman and AUC of the scores (z by the lists' constants) against a judge's. */
-PX_CHECKED px_err *px_traits_agreement(const px_lists *lists, const char *answers,
+/* Rank 0 alone. Spearman and AUC of the scores (z by the lists' constants) against a judge's;
+ * `trials`: answers is a file of trials. */
+PX_CHECKED px_err *px_traits_agreement(const px_lists *lists, const char *answers, bool trials,
                                        const char *judge, FILE *table);
 /* Writes pair `index`, alike but for the trait: one without it, one with it. */
 typedef px_err *px_pair_source(void *context, px_list_id trait, uint64_t index, px_str *without,

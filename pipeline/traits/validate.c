@@ -300,13 +300,13 @@ static px_err *agreement_print(judging *j, px_list_id trait, int arm, const px_n
     return NULL;
 }
 
-static px_err *judge_check(validation *v) {
+static px_err *judge_check(validation *v, bool trials) {
     judging j = {.v = v};
     px_norms norms;
     px_err *err = NULL;
     px_lists_norms(v->lists, &norms);
     PX_PASS(px_arena_new(1 << 16, &j.arena));
-    PX_PASS_TO(done, px_reader_new(v->lists, false, &j.reader));
+    PX_PASS_TO(done, px_reader_new(v->lists, trials, &j.reader));
     PX_PASS_TO(done, file_each(&j, v->job->judge, judge_line));
     PX_PASS_TO(done, file_each(&j, v->job->answers, answer_line));
     size_t n = (size_t)j.records.n + 1;
@@ -331,11 +331,11 @@ done:
     return err;
 }
 
-px_err *px_traits_agreement(const px_lists *lists, const char *answers, const char *judge,
-                            FILE *table) {
+px_err *px_traits_agreement(const px_lists *lists, const char *answers, bool trials,
+                            const char *judge, FILE *table) {
     const px_validate_job job = {.answers = answers, .judge = judge};
     validation v = {.lists = lists, .job = &job, .table = table};
-    return judge_check(&v);
+    return judge_check(&v, trials);
 }
 
 px_err *px_traits_validate(const px_lists *lists, const px_validate_job *job, FILE *table) {
@@ -353,7 +353,7 @@ px_err *px_traits_validate(const px_lists *lists, const px_validate_job *job, FI
     PX_PASS_TO(done, planted_check(&v, PX_SYCOPHANCY));
     PX_PASS_TO(done, planted_check(&v, PX_RELATIONSHIP));
     PX_PASS_TO(done, padding_check(&v));
-    if (job->judge) PX_PASS_TO(done, judge_check(&v));
+    if (job->judge) PX_PASS_TO(done, judge_check(&v, false));
     if (v.failed)
         PX_FAIL_TO(done, PX_RUN_FAILED,
                    "the scorer misses a bar, see the table: are the lists whole?");

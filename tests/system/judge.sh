@@ -78,6 +78,14 @@ check again "${traits[@]}" --out t.jsonl
 same again-same "$(sha256sum <t.judge.jsonl)" "$(sha256sum <r2.judge.jsonl)"
 same summary "$(grep -c '^,\?"judge":{"name":"judge-x","rubric_sha256":"' t.summary.json) $(grep -c '"win_rate":0' t.summary.json)" "1 1"
 same summary-on-2 "$(sha256sum <r2.summary.json)" "$(sha256sum <t.summary.json)"
+# The same answers as turns of trials: one turn a trial, its two arms at A and B.
+awk -F'"text":' '{ sub(/}$/, "", $2); if (NR % 2) { a = $2; next }
+    printf "{\"trial\":\"p%d\",\"person\":\"u%d\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\"},{\"pos\":\"B\",\"arm\":\"warm\"}],", NR / 2 - 1, (NR / 2 - 1) % 20
+    printf "\"turns\":[{\"n\":1,\"user\":\"When does it leave?\",\"answers\":{\"A\":%s,\"B\":%s}}]}\n", a, $2 }' a.jsonl >trials.jsonl
+check trials "$X" traits --trials trials.jsonl --judge judge.json --out trials.traits.jsonl
+same trials-judged-alike "$(sed 's/^{"id":"p[0-9]*\/1"//' trials.traits.judge.jsonl | sha256sum)" "$(sed 's/^{"id":"p[0-9]*"//' t.judge.jsonl | sha256sum)"
+same trials-joined "$(grep -c '"judge":{"sycophancy":' trials.traits.jsonl)" 120
+grep -q 'judge, relationship, all arms: Spearman 0.*validated' out && ok trials-agreement || fail trials-agreement "$(tail -n 6 out)"
 check scores-read "$X" traits --validate --answers a.jsonl --judge t.judge.jsonl
 grep -q 'judge: 117 answers judged, 3 without a score' out && ok scores-read-counted || fail scores-read-counted "$(tail -n 8 out)"
 
