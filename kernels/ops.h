@@ -33,6 +33,13 @@ typedef struct px_stream px_stream;
 /* name: "cpu" or "ref". threads >= 1. PX_BAD_INPUT: an unknown backend. */
 PX_CHECKED px_err *px_stream_open(const char *name, int threads, px_stream **out);
 void px_stream_close(px_stream *s);
+/* What computes here, for manifests: libraries and instruction sets decide a result's last bits. */
+typedef struct {
+    char onednn[48];     /* "2.6.3" */
+    char onednn_isa[32]; /* the widest that oneDNN may use here: "avx512_core_bf16" */
+    char own[48];        /* what the kernels in C were compiled for */
+} px_kernel_facts;
+void px_kernel_facts_get(px_kernel_facts *out);
 /* Operations return nothing. What fails inside one (memory for scratch, a library) sticks to the
  * stream, and its outputs are then undefined: ask once a step or batch. Hands the error over. */
 PX_CHECKED px_err *px_stream_ok(px_stream *s);

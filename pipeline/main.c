@@ -28,6 +28,8 @@ static const command commands[] = {
     {"traits", cmd_traits, NEEDS_MPI, "answers -> sycophancy, relationship seeking, verbosity"},
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},
     {"report", cmd_report, 0, "run folders -> one page with figures, or a table"},
+    {"verify", cmd_verify, NEEDS_SIGNALS, "computes a run again and compares it bit for bit"},
+    {"diff", cmd_diff, 0, "what differs between two runs"},
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
     {"run", cmd_run, NEEDS_SIGNALS, "job file -> its steps, those that have to run"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},

@@ -11,7 +11,8 @@
 /* argv[0] is the command's name. Rank 0 alone prints results; errors are returned. */
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
 px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
-    cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits, cmd_run, cmd_doctor;
+    cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits, cmd_run, cmd_doctor,
+    cmd_verify, cmd_diff;
 
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */

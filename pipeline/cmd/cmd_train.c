@@ -2,14 +2,35 @@
 #include "cmd.h"
 #include "train.h"
 
+#include <errno.h>
 #include <string.h>
 
-enum { KEY_CORPUS = 1, KEY_MODEL, KEY_OUT, KEY_RESUME, KEY_OVERWRITE };
+enum { KEY_CORPUS = 1, KEY_MODEL, KEY_OUT, KEY_RESUME, KEY_OVERWRITE, KEY_STOP, KEY_AT };
+#define AT_MAX 1024
 
 typedef struct {
     px_cli_config config;
     px_train job;
+    int64_t at[AT_MAX];
 } train_options;
+
+/* "2,5,9": steps after which a checkpoint is wanted. */
+static error_t parse_steps(const struct argp_state *state, const char *arg, train_options *o) {
+    char word[24];
+    for (const char *p = arg; *p;) {
+        size_t n = strcspn(p, ",");
+        snprintf(word, sizeof word, "%.*s", (int)PX_MIN(n, sizeof word - 1), p);
+        if (o->job.n_checkpoint_at == AT_MAX) {
+            argp_error(state, "--checkpoint-at: more than %d steps", AT_MAX);
+            return EINVAL;
+        }
+        error_t bad = px_cli_number(state, "checkpoint-at", word, &o->at[o->job.n_checkpoint_at++]);
+        if (bad) return bad;
+        p += n + (p[n] == ',');
+    }
+    o->job.checkpoint_at = o->at;
+    return 0;
+}
 
 static error_t parse_train(int key, char *arg, struct argp_state *state) {
     train_options *o = state->input;
@@ -29,6 +50,10 @@ static error_t parse_train(int key, char *arg, struct argp_state *state) {
     case KEY_RESUME:
         o->job.resume = true;
         break;
+    case KEY_STOP:
+        return px_cli_number(state, "stop-after", arg, &o->job.stop_after);
+    case KEY_AT:
+        return parse_steps(state, arg, o);
     case KEY_OVERWRITE:
         o->job.overwrite = true;
         break;
@@ -45,6 +70,9 @@ static const struct argp_option options[] = {
     {"resume", KEY_RESUME, NULL, 0,
      "Goes on from the newest checkpoint in DIR, or begins where there is none", 0},
     {"overwrite", KEY_OVERWRITE, NULL, 0, "Removes the run that is in DIR first", 0},
+    {"stop-after", KEY_STOP, "N", 0,
+     "Stops after step N as a signal would: checkpoint, exit 3; --resume goes on", 0},
+    {"checkpoint-at", KEY_AT, "N,N…", 0, "Also writes a checkpoint after each of these steps", 0},
     {0}};
 static const struct argp_child children[] = {{&px_cli_config_argp, 0, "Configuration:", 0}, {0}};
 static const struct argp argp = {

@@ -56,6 +56,8 @@ void px_config_print(const px_config *config, px_str *out);
  * results (not threads, paths, log or checkpoint keys; train.steps may grow), or NULL when none
  * does. Static. */
 const char *px_config_differs(const px_config *a, const px_config *b);
+/* Whether a key matters to results; a path that is no key does. */
+bool px_config_key_affects(const char *path);
 /* docs/config.md: the table as Markdown. */
 void px_config_document(px_str *out);
 

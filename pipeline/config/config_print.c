@@ -108,6 +108,12 @@ const char *px_config_differs(const px_config *a, const px_config *b) {
     return NULL;
 }
 
+bool px_config_key_affects(const char *path) {
+    for (int i = 0; i < N_KEYS; i++)
+        if (!strcmp(config_keys[i].path, path)) return config_keys[i].affects;
+    return true;
+}
+
 /* Warns of keys that were given and mean nothing beside others: those that start with `prefix`. */
 static void warn_unused(const px_config *config, const char *prefix, int but, const char *why) {
     for (int i = 0; i < N_KEYS; i++)

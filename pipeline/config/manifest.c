@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,11 @@
 #include <unistd.h>
 
 #define FILE_NAME "manifest.json"
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
 
 /* The object that name's last word belongs into, made on the way; *last is that word. */
 static cJSON *group_of(cJSON *object, const char *name, const char **last) {
@@ -49,15 +55,15 @@ px_err *px_manifest_f64(cJSON *manifest, const char *name, double value) {
     return put(manifest, name, cJSON_CreateNumber(value));
 }
 
-/* "model name" of the first processor, as Linux tells it. */
-static void cpu_name(char *out, size_t size) {
+/* A line of the first processor, as Linux tells it: "model name", "flags". */
+static void cpu_line(const char *name, char *out, size_t size) {
     snprintf(out, size, "unknown");
     FILE *file = fopen("/proc/cpuinfo", "r");
     if (!file) return;
-    char line[512];
+    char line[8192];
     while (fgets(line, sizeof line, file)) {
         char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        if (strncmp(line, name, strlen(name)) != 0 || !colon) continue;
         colon[strcspn(colon, "\n")] = 0;
         snprintf(out, size, "%s", colon[1] == ' ' ? colon + 2 : colon + 1);
         break;
@@ -65,14 +71,36 @@ static void cpu_name(char *out, size_t size) {
     fclose(file);
 }
 
+void px_manifest_cpu(char *name, size_t name_size, char *features, size_t features_size) {
+    static const char *const wanted[] = {
+        "sse4_2",   "avx",      "avx2",        "fma",         "f16c",        "avx512f",  "avx512bw",
+        "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_tile",
+        "amx_bf16", "amx_int8", "asimd",       "asimdhp",     "sve",         "bf16"};
+    char flags[8192], word[80];
+    size_t n = 0;
+    cpu_line("model name", name, name_size);
+    cpu_line("flags", flags + 1, sizeof flags - 2);
+    if (!strcmp(flags + 1, "unknown")) cpu_line("Features", flags + 1, sizeof flags - 2);
+    size_t end = strlen(flags + 1) + 1;
+    flags[0] = flags[end] = ' '; /* every word between two blanks */
+    flags[end + 1] = 0;
+    features[0] = 0;
+    for (size_t i = 0; i < PX_COUNT(wanted); i++) {
+        snprintf(word, sizeof word, " %s ", wanted[i]);
+        if (strstr(flags, word) && n < features_size)
+            n += (size_t)snprintf(features + n, features_size - n, "%s%s", n ? " " : "", wanted[i]);
+    }
+}
+
 static px_err *put_host(cJSON *manifest) {
-    char cpu[256], system[256];
+    char cpu[256], features[512], system[256];
     struct utsname name;
-    cpu_name(cpu, sizeof cpu);
+    px_manifest_cpu(cpu, sizeof cpu, features, sizeof features);
     snprintf(system, sizeof system, "unknown");
     if (uname(&name) == 0)
         snprintf(system, sizeof system, "%s %s %s", name.sysname, name.release, name.machine);
     PX_PASS(px_manifest_text(manifest, "host.cpu", cpu));
+    PX_PASS(px_manifest_text(manifest, "host.features", features));
     PX_PASS(px_manifest_text(manifest, "host.system", system));
     PX_PASS(px_manifest_f64(manifest, "host.cores", (double)sysconf(_SC_NPROCESSORS_ONLN)));
     return px_manifest_f64(manifest, "host.memory_bytes",
@@ -80,15 +108,12 @@ static px_err *put_host(cJSON *manifest) {
 }
 
 static px_err *put_libraries(cJSON *manifest) {
-    char text[64];
+    char text[256];
     unsigned major = 0, minor = 0, release = 0;
-#ifdef OMPI_MAJOR_VERSION
-    snprintf(text, sizeof text, "Open MPI %d.%d.%d", OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION,
-             OMPI_RELEASE_VERSION);
-#else
-    snprintf(text, sizeof text, "another MPI than Open MPI");
-#endif
+    char built[64];
+    px_mpi_about(built, text);
     PX_PASS(px_manifest_text(manifest, "libraries.mpi", text));
+    PX_PASS(px_manifest_text(manifest, "libraries.libc", gnu_get_libc_version()));
     H5get_libversion(&major, &minor, &release);
     snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
     PX_PASS(px_manifest_text(manifest, "libraries.hdf5", text));
@@ -118,6 +143,8 @@ px_err *px_manifest_new(int argc, char **argv, int n_ranks, int threads, cJSON *
     PX_PASS_TO(done, px_manifest_text(manifest, "program.name", "prismx"));
     PX_PASS_TO(done, px_manifest_text(manifest, "program.version", PX_VERSION));
     PX_PASS_TO(done, px_manifest_text(manifest, "program.commit", PX_COMMIT));
+    PX_PASS_TO(done, px_manifest_text(manifest, "program.compiler", COMPILER));
+    PX_PASS_TO(done, px_manifest_text(manifest, "program.build", PX_BUILD));
     PX_PASS_TO(done, put_command(manifest, argc, argv));
     PX_PASS_TO(done, px_manifest_text(manifest, "started", started));
     PX_PASS_TO(done, px_manifest_f64(manifest, "ranks", n_ranks));

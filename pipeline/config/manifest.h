@@ -5,10 +5,13 @@
 
 #include "io.h"
 
-/* A new object with program version and commit, start time (UTC), host kind (CPU model, cores,
- * memory; no host name), library versions (MPI, HDF5, cJSON, oneDNN by the caller), command line.
+/* A new object with program version, commit and build, start time (UTC), host kind (CPU model and
+ * features, cores, memory; no host name), library versions (MPI, HDF5, cJSON, libc; oneDNN by the
+ * caller), command line.
  * Free by cJSON_Delete. */
 PX_CHECKED px_err *px_manifest_new(int argc, char **argv, int n_ranks, int threads, cJSON **out);
+/* This machine's processor, and which of the instruction sets it has that kernels choose by. */
+void px_manifest_cpu(char *name, size_t name_size, char *features, size_t features_size);
 /* Bytes and SHA-256 of a file, or of a folder: of the name and digest of each file in it, by name
  * (not in folders below, nothing that starts with a dot). PX_BAD_INPUT: missing or unreadable. */
 PX_CHECKED px_err *px_manifest_digest(const char *path, int64_t *bytes, px_digest *out);

@@ -79,7 +79,14 @@ static px_err *read_all(px_h5 *h5, const px_checkpoint *ckpt, px_state *state, p
         PX_PASS(read_tensor(h5, "optim/v", &params->params[i], ckpt->v));
     }
     PX_PASS(px_params_sha256(params, &digest));
-    return same_text(h5, "sha256", digest.hex, arena);
+    const char *stored = NULL;
+    PX_PASS(px_h5_read_attr_text(h5, "/", "sha256", arena, &stored));
+    if (strcmp(stored, digest.hex) != 0)
+        PX_FAIL(PX_BAD_INPUT,
+                "%s: content does not fit its checksum: sha256 says %.16s…, the tensors give "
+                "%.16s…",
+                px_h5_path(h5), stored, digest.hex);
+    return NULL;
 }
 
 px_err *px_checkpoint_read(const px_checkpoint *ckpt, int64_t step, px_state *state) {

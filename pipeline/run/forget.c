@@ -96,7 +96,9 @@ static px_err *note_in_manifest(const char *dir, const char *params_sha256) {
     time_t now = time(NULL);
     struct tm parts;
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
-    PX_PASS(px_manifest_read(dir, &manifest));
+    char *users = px_path_join(dir, "users.h5");
+    if (!users) PX_NO_MEMORY();
+    PX_PASS_TO(done, px_manifest_read(dir, &manifest));
     cJSON *list = cJSON_GetObjectItemCaseSensitive(manifest, "forgotten");
     if (!cJSON_IsArray(list)) list = cJSON_AddArrayToObject(manifest, "forgotten");
     cJSON *entry = cJSON_CreateObject();
@@ -105,9 +107,12 @@ static px_err *note_in_manifest(const char *dir, const char *params_sha256) {
         !cJSON_AddStringToObject(entry, "params_sha256", params_sha256))
         PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
     PX_PASS_TO(done, px_manifest_text(manifest, "params_sha256", params_sha256));
+    if (cJSON_GetObjectItemCaseSensitive(manifest, "outputs") && px_path_exists(users))
+        PX_PASS_TO(done, px_manifest_file(manifest, "outputs", "users.h5", users, NULL));
     err = px_manifest_write(manifest, dir);
 done:
     cJSON_Delete(manifest);
+    free(users);
     return err;
 }
 

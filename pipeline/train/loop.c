@@ -74,6 +74,8 @@ static px_err *write_line(px_training *t, const px_step_result *r, int32_t n_bat
 
 static bool checkpoint_due(const px_training *t) {
     int64_t every = t->config->checkpoint_every;
+    for (int i = 0; i < t->job->n_checkpoint_at; i++)
+        if (t->job->checkpoint_at[i] == t->state.step) return t->state.step < t->state.total;
     return every > 0 && t->state.step % every == 0 && t->state.step < t->state.total;
 }
 
@@ -100,12 +102,18 @@ done:
     return err;
 }
 
+static bool stop_wanted(const px_training *t) {
+    int64_t after = t->job->stop_after;
+    return after > 0 && t->state.step >= after && t->state.step < t->state.total;
+}
+
 static px_err *stop_all(px_training *t) {
     PX_PASS(px_training_checkpoint_all(t));
     px_err *err = t->ranks->rank == 0 ? px_training_manifest(t, "stopped") : NULL;
     PX_PASS(px_agree_all(t->ranks, err));
-    PX_FAIL(PX_STOPPED, "by a signal after step %lld of %lld; checkpoint written, --resume goes on",
-            (long long)t->state.step, (long long)t->state.total);
+    PX_FAIL(PX_STOPPED, "by %s after step %lld of %lld; checkpoint written, --resume goes on",
+            stop_wanted(t) ? "--stop-after" : "a signal", (long long)t->state.step,
+            (long long)t->state.total);
 }
 
 static px_err *run_epoch_all(px_training *t, px_progress *progress) {
@@ -117,6 +125,7 @@ static px_err *run_epoch_all(px_training *t, px_progress *progress) {
         PX_PASS(advance_all(t, &epoch, progress));
         if (px_any_all(t->ranks, px_signal_seen() != 0) && t->state.step < t->state.total)
             return stop_all(t);
+        if (stop_wanted(t)) return stop_all(t);
     }
     px_arena_reset(t->arena, mark);
     if (t->state.step < t->state.total) {
@@ -144,6 +153,7 @@ static px_err *run_all(px_training *t) {
     px_progress_begin(&progress, "train", t->state.total, t->state.step);
     if (t->config->checkpoint_initial && t->state.step == 0) PX_PASS(px_training_checkpoint_all(t));
     bool worked = t->state.step < t->state.total;
+    if (stop_wanted(t)) return stop_all(t); /* resumed where it was to stop */
     while (t->state.step < t->state.total) PX_PASS(run_epoch_all(t, &progress));
     if (worked)
         PX_PASS(px_training_checkpoint_all(t));

@@ -186,32 +186,6 @@ px_err *px_training_checkpoint_all(px_training *t) {
                                    &t->params_sha256);
 }
 
-px_err *px_training_manifest(px_training *t, const char *status) {
-    cJSON *m = t->manifest;
-    if (!m) {
-        PX_PASS(px_manifest_new(t->job->argc, t->job->argv, t->ranks->size, t->job->threads,
-                                &t->manifest));
-        m = t->manifest;
-        PX_PASS(px_manifest_config(m, t->config_json));
-        PX_PASS(px_manifest_file(m, "inputs", "corpus", t->job->corpus_path, NULL));
-        PX_PASS(px_manifest_file(m, "inputs", "model", t->job->model_path, t->weights_sha256.hex));
-        PX_PASS(px_manifest_text(m, "corpus_sha256", t->corpus->sha256));
-        PX_PASS(px_manifest_text(m, "weights_sha256", t->weights_sha256.hex));
-        PX_PASS(px_manifest_text(m, "tokenizer_sha256", t->corpus->tokenizer_sha256));
-        PX_PASS(px_manifest_text(m, "template", t->corpus->template_name));
-        PX_PASS(px_manifest_text(m, "reference", t->reference_path ? t->reference_path : ""));
-    }
-    PX_PASS(px_manifest_text(m, "status", status));
-    PX_PASS(px_manifest_f64(m, "step", (double)t->state.step));
-    PX_PASS(px_manifest_f64(m, "steps", (double)t->state.total));
-    PX_PASS(px_manifest_f64(m, "num_tokens", (double)t->state.n_tokens));
-    PX_PASS(px_manifest_f64(m, "wall_s", px_now_s() - t->start_s));
-    PX_PASS(px_manifest_f64(m, "peak_memory_bytes", (double)px_peak_memory()));
-    if (t->params_sha256.hex[0])
-        PX_PASS(px_manifest_text(m, "params_sha256", t->params_sha256.hex));
-    return px_manifest_write(m, t->job->out_dir);
-}
-
 static px_err *start_folder_all(px_training *t, int *resumes) {
     px_err *err = t->ranks->rank == 0 ? open_folder(t, resumes) : NULL;
     if (!err && t->ranks->rank == 0 && !*resumes) err = write_config(t);
@@ -237,8 +211,7 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
     PX_PASS(px_agree_all(ranks, err));
     PX_PASS(start_reference_all(t));
     PX_PASS(px_agree_all(ranks, start_trainer(t)));
-    err = ranks->rank == 0 ? px_training_manifest(t, "running") : NULL;
-    return px_agree_all(ranks, err);
+    return px_training_record_all(t, resumes);
 }
 
 void px_training_end(px_training *t) {
@@ -250,6 +223,7 @@ void px_training_end(px_training *t) {
     px_stream_close(t->stream);
     px_corpus_close(t->corpus);
     cJSON_Delete(t->manifest);
+    cJSON_Delete(t->hosts);
     free(t->config_json);
     free(t->reference_path);
     px_arena_free(t->arena);

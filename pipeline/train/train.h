@@ -35,7 +35,10 @@ typedef struct {
     const char *corpus_path, *model_path, *out_dir;
     bool resume, overwrite;
     int threads, argc;
-    char **argv; /* for the manifest */
+    char **argv;        /* for the manifest */
+    int64_t stop_after; /* stops after this step with a checkpoint, as a signal would; 0: none */
+    const int64_t *checkpoint_at; /* also a checkpoint after each of these steps */
+    int n_checkpoint_at;
 } px_train;
 /* Collective. Writes the run folder. With resume: goes on from the newest checkpoint that is whole,
  * or starts where there is none; a finished run is left as it is. PX_BAD_INPUT: the folder exists

@@ -87,7 +87,7 @@ typedef struct {
     px_digest weights_sha256, params_sha256;
     double *reference;
     char *config_json, *reference_path;
-    cJSON *manifest; /* rank 0 alone */
+    cJSON *manifest, *hosts; /* rank 0 alone */
     double start_s;
     bool finished; /* found complete: nothing to do */
 } px_training;
@@ -96,8 +96,12 @@ PX_CHECKED px_err *px_training_start_all(const px_ranks *ranks, const px_config 
                                          const px_train *job, px_training *out);
 /* Collective. Writes a checkpoint of the present state. */
 PX_CHECKED px_err *px_training_checkpoint_all(px_training *t);
+void px_training_end(px_training *t);
+
+/* --- record.c --- */
+/* Collective. The manifest of a start: where every rank runs, and a line in "starts". */
+PX_CHECKED px_err *px_training_record_all(px_training *t, bool resumes);
 /* Rank 0 alone: manifest.json with this status ("running", "stopped", "complete"). */
 PX_CHECKED px_err *px_training_manifest(px_training *t, const char *status);
-void px_training_end(px_training *t);
 
 #endif
