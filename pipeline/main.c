@@ -20,6 +20,8 @@ static const command commands[] = {
     {"synth", cmd_synth, 0, "-> invented data in PRISM's format, with planted tastes"},
     {"prepare", cmd_prepare, NEEDS_MPI, "PRISM folder, model -> corpus.h5"},
     {"tokenize", cmd_tokenize, 0, "JSON strings on stdin -> token ids, and back"},
+    {"reference", cmd_reference, NEEDS_MPI | NEEDS_SIGNALS,
+     "corpus.h5, model -> the base's log-probabilities, for all trainings"},
     {"train", cmd_train, NEEDS_MPI | NEEDS_SIGNALS, "corpus.h5, model -> run folder"},
     {"eval", cmd_eval, NEEDS_MPI, "run or model, corpus.h5 -> eval.h5, pairs.tsv"},
     {"prompts", cmd_prompts, 0, "PRISM folder, corpus.h5 -> p.jsonl of a split's openings"},
@@ -32,6 +34,7 @@ static const command commands[] = {
     {"diff", cmd_diff, 0, "what differs between two runs"},
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
     {"run", cmd_run, NEEDS_SIGNALS, "job file -> its steps, those that have to run"},
+    {"status", cmd_status, 0, "where each step of a job stands"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},
     {"doctor", cmd_doctor, NEEDS_MPI, "what this machine has and lacks, and what to do"},
 };

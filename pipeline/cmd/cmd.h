@@ -14,6 +14,9 @@ px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_ex
     cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits, cmd_run, cmd_doctor,
     cmd_verify, cmd_diff;
 
+/* Whole jobs. */
+px_command_run cmd_status, cmd_reference;
+
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */
 PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc,

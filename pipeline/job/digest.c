@@ -128,17 +128,17 @@ static bool without_effect(const char *key) {
     return !strncmp(key, "log.", 4) || !strncmp(key, "checkpoint.", 11);
 }
 
-px_err *job_config_flat(const cJSON *config, const char *prefix, cJSON *out) {
+px_err *job_config_flat(const cJSON *config, const char *prefix, bool all, cJSON *out) {
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, config) {
         char key[256];
         px_str text = {0};
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", item->string);
         if (cJSON_IsObject(item)) {
-            PX_PASS(job_config_flat(item, key, out));
+            PX_PASS(job_config_flat(item, key, all, out));
             continue;
         }
-        if (without_effect(key)) continue;
+        if (!all && without_effect(key)) continue;
         px_json_print(item, &text);
         px_err *err = px_str_ok(&text);
         cJSON_DeleteItemFromObjectCaseSensitive(out, key);
@@ -164,8 +164,8 @@ static px_err *digest_run(const char *path, px_digest *out) {
         const char *fact = px_json_find_text(manifest, facts[i]);
         px_str_format(&text, "%s %s\n", facts[i], fact ? fact : "");
     }
-    PX_PASS_TO(done,
-               job_config_flat(cJSON_GetObjectItemCaseSensitive(manifest, "config"), "", flat));
+    PX_PASS_TO(done, job_config_flat(cJSON_GetObjectItemCaseSensitive(manifest, "config"), "",
+                                     false, flat));
     px_json_print(flat, &text);
     forgotten = cJSON_GetObjectItemCaseSensitive(manifest, "forgotten");
     if (forgotten) px_json_print(forgotten, &text);

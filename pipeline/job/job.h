@@ -44,6 +44,7 @@ typedef struct {
 
 typedef struct {
     const char *name, *command;
+    const char *about;      /* for people; NULL: nothing said */
     px_job_option *options; /* in the order in which the command gets them */
     px_job_path *inputs, *outputs;
     int *needs; /* steps that come before, by index, ascending */
@@ -81,6 +82,9 @@ typedef struct {
  * that inputs which no step makes are there. PX_BAD_INPUT names step and key and the nearest name.
  * given NULL: nothing. Free with px_job_free. */
 PX_CHECKED px_err *px_job_read(const char *path, const px_job_given *given, px_job *out);
+/* The job as it was last run, by its job file or its folder: vars have the values they had. A job
+ * that never ran is read from its file. */
+PX_CHECKED px_err *px_job_open(const char *path, const px_job_given *given, px_job *out);
 /* The same from parsed JSON (a sweep's points); `path` names the file that it came from; json is
  * copied. */
 PX_CHECKED px_err *px_job_take(const cJSON *json, const char *path, const px_job_given *given,
@@ -155,6 +159,14 @@ typedef struct {
 const char *px_step_status_name(px_step_status status);
 /* Where a step stands by its file; no file is PX_STEP_NEVER. */
 PX_CHECKED px_err *px_job_state(const px_job *job, int step, px_arena *arena, px_step_state *out);
+/* How far a training is, by its run folder; step -1: nothing yet, or no training. */
+typedef struct {
+    int64_t step, total;
+    double loss, accuracy; /* NaN: not there */
+} px_step_progress;
+PX_CHECKED px_err *px_job_progress(const px_job *job, int step, px_step_progress *out);
+/* What `prismx status` prints: a line a step, or JSON. Appends to out. */
+PX_CHECKED px_err *px_job_table(const px_job *job, bool json, px_str *out);
 /* Appends to `why` the reasons for which the step has to run ("corpus.h5 has changed"); none: it is
  * done and unchanged. Hashes inputs that are not known by size and time. */
 PX_CHECKED px_err *px_job_why(px_job *job, int step, px_str *why);
@@ -162,8 +174,14 @@ PX_CHECKED px_err *px_job_why(px_job *job, int step, px_str *why);
 /* --- running --- */
 typedef struct {
     const char *from, *only; /* names of steps; NULL: all that has to */
-    bool dry_run;            /* says what would run and why */
-    bool show;               /* steps' output on stderr as well */
+    /* Each [n_steps] or NULL. wanted: these alone, and what they need besides has to be done; as
+     * with `only`, locks of steps are taken and not the folder's. may_fail: a failure of these ends
+     * only what hangs on them, and is noted in failed. */
+    const bool *wanted, *may_fail;
+    bool *failed;
+    bool leave_failed; /* a step of may_fail that failed with the same key is not tried again */
+    bool dry_run;      /* says what would run and why */
+    bool show;         /* steps' output on stderr as well */
 } px_job_run_options;
 /* Runs what has to run, in order. The error of a step that failed has its exit code as kind
  * (PX_STOPPED: stopped by a signal; run again goes on). */

@@ -25,6 +25,12 @@ px_err *job_command_get(const char *name, const char *where, const job_command *
 px_err *job_option_kind(const job_command *command, const char *option, const char *where,
                         px_job_kind *out);
 
+/* A file that the job file names, not made by a step: from the current folder, the job file's, its
+ * parent, and where the program was installed. false: nowhere; `looked` (may be NULL) gets the
+ * places. */
+px_err *job_file_find(px_arena *arena, const char *dir_of_file, const char *given, bool *found,
+                      const char **path, px_str *looked);
+
 /* A job while it is read. */
 typedef struct {
     px_job *job;
@@ -53,9 +59,8 @@ bool job_lock_held(const char *path);
 px_err *job_digest(px_job *job, const char *path, px_digest *out, const char **stamp);
 bool job_is_run_folder(const char *path);
 void job_hashes_free(struct job_hashes *hashes);
-/* Keys of the configuration that cannot change results are taken out, the rest becomes
- * "key.path" → text. */
-px_err *job_config_flat(const cJSON *config, const char *prefix, cJSON *out);
+/* "key.path" → text (JSON), of all keys or without those that cannot change results. */
+px_err *job_config_flat(const cJSON *config, const char *prefix, bool all, cJSON *out);
 
 /* --- keys (key.c) --- */
 /* All that a step's result hangs on, name → text, names sorted; the caller's (cJSON_Delete). An

@@ -40,7 +40,7 @@ static px_err *config_flat(const px_config *config, cJSON *out) {
     px_config_print(config, &text);
     px_err *err = px_str_ok(&text);
     if (!err) err = px_json_parse(text.data, text.size, &json);
-    if (!err) err = job_config_flat(json, "", out);
+    if (!err) err = job_config_flat(json, "", false, out);
     cJSON_Delete(json);
     px_str_free(&text);
     return err;
@@ -53,7 +53,7 @@ static px_err *config_given(const px_job_step *step, cJSON *out) {
         cJSON *json = NULL;
         if (o->kind != PX_JOB_CONFIG) continue;
         PX_PASS(px_json_read(o->value, true, &json));
-        px_err *err = job_config_flat(json, "", out);
+        px_err *err = job_config_flat(json, "", false, out);
         cJSON_Delete(json);
         PX_PASS(err);
     }
@@ -61,11 +61,14 @@ static px_err *config_given(const px_job_step *step, cJSON *out) {
         const px_job_option *o = &step->options[i];
         if (o->kind != PX_JOB_SET) continue;
         const char *is = strchr(o->value, '=');
-        cJSON *one = cJSON_CreateObject(), *value = cJSON_Duplicate(o->json, true);
+        cJSON *one = cJSON_CreateObject(), *value = NULL;
         char name[256];
         snprintf(name, sizeof name, "%.*s", (int)(is ? is - o->value : 0), o->value);
-        cJSON_AddItemToObject(one, name, value);
-        px_err *err = job_config_flat(one, "", out);
+        const char *text = is ? is + 1 : "";
+        px_err *err = px_json_parse(text, strlen(text), &value);
+        px_err_free(err); /* a bare word */
+        cJSON_AddItemToObject(one, name, value ? value : cJSON_CreateString(text));
+        err = job_config_flat(one, "", false, out);
         cJSON_Delete(one);
         PX_PASS(err);
     }
@@ -160,6 +163,30 @@ static px_err *input_parts(px_job *job, const px_job_step *step, cJSON *parts) {
     return NULL;
 }
 
+/* Steps that are needed but whose outputs are not named as inputs (evaluations that a report finds
+ * in the run folder): what they left counts too. */
+static px_err *need_parts(px_job *job, const px_job_step *step, cJSON *parts) {
+    for (int k = 0; k < step->n_needs; k++) {
+        const px_job_step *need = &job->steps[step->needs[k]];
+        px_str all = {0};
+        bool named = false;
+        char name[300];
+        for (int i = 0; i < step->n_inputs; i++)
+            named = named || step->inputs[i].made_by == step->needs[k];
+        for (int i = 0; !named && i < need->n_outputs; i++) {
+            px_digest digest;
+            const char *stamp = NULL;
+            PX_PASS(job_digest(job, need->outputs[i].path, &digest, &stamp));
+            px_str_text(&all, digest.hex);
+        }
+        snprintf(name, sizeof name, "step %s", need->name);
+        px_err *err = named || !all.size ? NULL : part_add(parts, name, all.data);
+        px_str_free(&all);
+        PX_PASS(err);
+    }
+    return NULL;
+}
+
 static int by_name(const void *a, const void *b) {
     const cJSON *x = *(cJSON *const *)a, *y = *(cJSON *const *)b;
     return strcmp(x->string, y->string);
@@ -189,6 +216,7 @@ px_err *job_key_parts(px_job *job, int i, cJSON **out) {
     if (!err) err = option_parts(step, parts);
     if (!err) err = config_parts(step, command, parts);
     if (!err) err = input_parts(job, step, parts);
+    if (!err) err = need_parts(job, step, parts);
     if (!err) err = parts_sort(parts);
     if (err) cJSON_Delete(parts);
     *out = err ? NULL : parts;
@@ -238,6 +266,8 @@ static void compare_one(const px_job_step *step, const char *name, const char *b
         job_why_add(why, "%s is not there", input_given(step, name));
     else if (!strncmp(name, "input ", 6))
         job_why_add(why, "%s has changed", input_given(step, name));
+    else if (!strncmp(name, "step ", 5))
+        job_why_add(why, "%s has other results", name);
     else if (!strncmp(name, "set ", 4) && before && now)
         job_why_add(why, "%s has changed (%.40s to %.40s)", name + 4, before, now);
     else if (!strncmp(name, "set ", 4))

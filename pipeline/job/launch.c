@@ -221,6 +221,7 @@ px_err *px_launch(const px_launch_job *job, px_launch_end *end) {
     const char **argv = px_take(arena, const char *, n_launcher + n + 2);
     PX_PASS_TO(done, px_arena_ok(arena));
     memcpy(argv, launcher, n_launcher * sizeof *argv);
+    /* The tests put a script in the program's place. */
     argv[n_launcher] = getenv("PRISMX_PROGRAM") ? getenv("PRISMX_PROGRAM") : self;
     memcpy(argv + n_launcher + 1, job->words, n * sizeof *argv);
     start.argv = (char *const *)(uintptr_t)argv;

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 static const char *const top_keys[] = {"name", "about", "vars", "ranks", "threads", "steps"};
-static const char *const step_keys[] = {"command", "needs",  "args", "ranks", "threads",
-                                        "time",    "memory", "gpus", "env"};
+static const char *const step_keys[] = {"command", "about", "needs",  "args", "ranks",
+                                        "threads", "time",  "memory", "gpus", "env"};
 
 static bool is_one_of(const char *word, const char *const *words, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -298,6 +298,10 @@ px_err *job_step_parse(const job_reader *r, const cJSON *json, px_job_step *step
     PX_PASS(px_json_text(json, "command", where, &name));
     PX_PASS(job_command_get(name, where, &command));
     *step = (px_job_step){.name = job_text(arena, "%s", json->string), .command = command->name};
+    if (cJSON_HasObjectItem(json, "about")) {
+        PX_PASS(px_json_text(json, "about", where, &name));
+        step->about = job_text(arena, "%s", name);
+    }
     step->options = px_take(arena, px_job_option, leaves(json));
     step->inputs = px_take(arena, px_job_path, leaves(json));
     step->outputs = px_take(arena, px_job_path, 8);
@@ -428,6 +432,26 @@ px_err *px_job_read(const char *path, const px_job_given *given, px_job *out) {
 done:
     cJSON_Delete(json);
     free(file);
+    return err;
+}
+
+px_err *px_job_open(const char *path, const px_job_given *given, px_job *out) {
+    px_job where = {0};
+    px_job_given with_dir = given ? *given : (px_job_given){0};
+    job_reader r = {.job = &where, .given = &with_dir};
+    px_err *err = NULL;
+    *out = (px_job){0};
+    if (px_path_is_dir(path)) return px_job_read(path, given, out);
+    PX_PASS_TO(done, px_arena_new(4096, &where.arena));
+    PX_PASS_TO(done, px_json_read(path, true, &where.json));
+    where.path = path;
+    PX_PASS_TO(done, check_top(&where));
+    PX_PASS_TO(done, take_places(&r));
+    with_dir.dir = where.dir;
+    const char *kept = job_text(where.arena, "%s/job.json", where.dir);
+    err = px_job_read(kept && px_path_exists(kept) ? where.dir : path, &with_dir, out);
+done:
+    px_job_free(&where);
     return err;
 }
 

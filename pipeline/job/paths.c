@@ -53,11 +53,14 @@ static px_err *beside_add(const px_job *job, px_job_step *step, const px_job_opt
     const char *ending = strchr(command->beside, ':');
     size_t n = ending ? (size_t)(ending - command->beside) : 0;
     if (!ending || strlen(o->name) != n || strncmp(o->name, command->beside, n) != 0) return NULL;
-    const char *slash = strrchr(o->value, '/'), *dot = strrchr(slash ? slash : o->value, '.');
-    size_t stem = dot ? (size_t)(dot - o->value) : strlen(o->value);
-    const char *path = job_text(job->arena, "%.*s%s", (int)stem, o->value, ending + 1);
+    const char *texts[2] = {o->value, o->given}, *made[2];
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(texts[i], '/'), *dot = strrchr(slash ? slash : texts[i], '.');
+        size_t stem = dot ? (size_t)(dot - texts[i]) : strlen(texts[i]);
+        made[i] = job_text(job->arena, "%.*s%s", (int)stem, texts[i], ending + 1);
+    }
     PX_PASS(px_arena_ok(job->arena));
-    return output_add(job, step, o->name, path, path);
+    return output_add(job, step, o->name, made[0], made[1]);
 }
 
 static px_err *outputs_resolve(px_job *job, px_job_step *step) {
@@ -128,29 +131,39 @@ static const char *share_folder(px_arena *arena) {
     return err ? "" : out;
 }
 
+px_err *job_file_find(px_arena *arena, const char *dir_of_file, const char *given, bool *found,
+                      const char **path, px_str *looked) {
+    char current[4096];
+    const char *from[4] = {current, dir_of_file, NULL, share_folder(arena)};
+    PX_PASS(here(current));
+    PX_PASS(job_path_clean(arena, dir_of_file, "..", &from[2]));
+    *found = true;
+    for (int i = 0; i < 4; i++) {
+        if (!*from[i] || (i > 0 && *given == '/')) continue;
+        PX_PASS(job_path_clean(arena, from[i], given, path));
+        if (px_path_exists(*path)) return NULL;
+        if (looked) px_str_format(looked, "%s%s", looked->size ? ", " : "", *path);
+    }
+    *found = false;
+    return NULL;
+}
+
 /* An input's place, and who makes it. */
 static px_err *input_find(const job_reader *r, const px_job_step *step, const char *name,
                           const char *given, const char **path, int *made_by) {
     px_job *job = r->job;
-    char current[4096];
-    const char *from[4] = {current, r->dir_of_file, NULL, share_folder(job->arena)};
     px_str looked = {0};
+    bool found = false;
     if (!*given) PX_FAIL(PX_BAD_INPUT, "%s: step %s: \"%s\" is empty", job->path, step->name, name);
-    PX_PASS(here(current));
-    PX_PASS(job_path_clean(job->arena, r->dir_of_file, "..", &from[2]));
     PX_PASS(job_path_clean(job->arena, job->dir, given, path));
     *made_by = maker_of(job, *path);
     if (*made_by >= 0) return NULL;
-    for (int i = 0; i < 4; i++) {
-        if (!*from[i] || (i > 0 && *given == '/')) continue;
-        PX_PASS(job_path_clean(job->arena, from[i], given, path));
-        if (px_path_exists(*path)) return NULL;
-        px_str_format(&looked, "%s%s", looked.size ? ", " : "", *path);
-    }
-    px_err *err =
-        px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
-                   "%s: step %s: \"%s\": no step makes %s, and it is not there: looked for %s",
-                   job->path, step->name, name, given, looked.data ? looked.data : "");
+    px_err *err = job_file_find(job->arena, r->dir_of_file, given, &found, path, &looked);
+    if (!err && !found)
+        err =
+            px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
+                       "%s: step %s: \"%s\": no step makes %s, and it is not there: looked for %s",
+                       job->path, step->name, name, given, looked.data ? looked.data : "");
     px_str_free(&looked);
     return err;
 }

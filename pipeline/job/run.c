@@ -271,7 +271,7 @@ static px_err *step_run(runner *r, int i, const cJSON *before, cJSON *parts) {
     if (end.code == 0) PX_PASS_TO(done, outputs_made(step));
     PX_PASS_TO(done, state_end(job, i, &end, took_s, state));
     if (end.code != 0) err = step_failed(job, step, &end);
-    if (!err) px_info("%s: done in %.1f s", step->name, took_s);
+    if (!err) px_info("  done in %.1f s", took_s);
 done:
     cJSON_Delete(state);
     return err;
@@ -294,6 +294,38 @@ static void why_before(const runner *r, int i, px_str *why) {
     }
 }
 
+/* What has to run and why, said. */
+static px_err *step_why(const runner *r, int i, int from, const cJSON *before, const cJSON *parts,
+                        px_str *why) {
+    const px_job_step *step = &r->job->steps[i];
+    PX_PASS(why_from(r->job, i, before, parts, why));
+    if (from >= 0 && after(r->job, i, from) && !why->size)
+        job_why_add(why, i == from ? "asked for" : "%s was asked for", r->options->from);
+    why_before(r, i, why);
+    PX_PASS(px_str_ok(why));
+    r->runs[i] = why->size > 0;
+    const char *does = !why->size            ? "unchanged, kept"
+                       : r->options->dry_run ? "would run: "
+                                             : "runs: ";
+    px_info("%s%s%s%s: %s%s", step->name, step->about ? " (" : "", step->about ? step->about : "",
+            step->about ? ")" : "", does, why->size ? why->data : "");
+    return NULL;
+}
+
+/* Failed with this very key, and not to be tried again: its error, from the log. */
+static px_err *left_failed(const runner *r, int i, const cJSON *before, const cJSON *parts) {
+    const px_job_run_options *o = r->options;
+    px_digest key;
+    const char *status = px_json_find_text(before, "status");
+    const char *key_before = px_json_find_text(before, "key");
+    if (!o->leave_failed || !o->may_fail || !o->may_fail[i] || !status || !key_before) return NULL;
+    PX_PASS(job_key_hash(parts, &key));
+    if (strcmp(status, "failed") != 0 || strcmp(key_before, key.hex) != 0) return NULL;
+    px_launch_end end = {.code = (int)px_json_find_f64(before, "code", 1)};
+    px_err *err = step_failed(r->job, &r->job->steps[i], &end);
+    return px_err_add(err, __FILE__, __LINE__, "left as it is");
+}
+
 static px_err *step_do(runner *r, int i, int from) {
     const px_job_step *step = &r->job->steps[i];
     px_job_lock lock = PX_JOB_UNLOCKED;
@@ -307,17 +339,8 @@ static px_err *step_do(runner *r, int i, int from) {
                                           &lock));
     before = job_state_read(r->job, i);
     PX_PASS_TO(done, job_key_parts(r->job, i, &parts));
-    PX_PASS_TO(done, why_from(r->job, i, before, parts, &why));
-    if (from >= 0 && after(r->job, i, from) && !why.size)
-        job_why_add(&why, i == from ? "asked for" : "%s was asked for", r->options->from);
-    why_before(r, i, &why);
-    PX_PASS_TO(done, px_str_ok(&why));
-    r->runs[i] = why.size > 0;
-    px_info("%s: %s%s", step->name,
-            !why.size             ? "unchanged, kept"
-            : r->options->dry_run ? "would run: "
-                                  : "runs: ",
-            why.size ? why.data : "");
+    PX_PASS_TO(done, left_failed(r, i, before, parts));
+    PX_PASS_TO(done, step_why(r, i, from, before, parts, &why));
     if (why.size && !r->options->dry_run) err = step_run(r, i, before, parts);
 done:
     px_job_lock_drop(&lock);
@@ -349,11 +372,13 @@ static px_err *folder_make(const px_job *job) {
     return err;
 }
 
-static px_err *run_only(runner *r, int only) {
-    const px_job_step *step = &r->job->steps[only];
+/* What a step needs and is not about to be run by this process has to be done. */
+static px_err *needs_done(runner *r, int i) {
+    const px_job_step *step = &r->job->steps[i];
     for (int k = 0; k < step->n_needs; k++) {
         const char *need = r->job->steps[step->needs[k]].name;
         px_str why = {0};
+        if (r->options->wanted && r->options->wanted[step->needs[k]]) continue;
         PX_TRY(px_job_why(r->job, step->needs[k], &why), "step %s", need);
         px_err *err = NULL;
         if (why.size)
@@ -363,15 +388,39 @@ static px_err *run_only(runner *r, int only) {
         px_str_free(&why);
         PX_PASS(err);
     }
-    return step_do(r, only, -1);
+    return NULL;
 }
 
-static px_err *run_all(runner *r, int from) {
+static bool need_failed(const runner *r, int i) {
+    const px_job_step *step = &r->job->steps[i];
+    for (int k = 0; r->options->failed && k < step->n_needs; k++)
+        if (r->options->failed[step->needs[k]]) return true;
+    return false;
+}
+
+/* A failure that ends only what hangs on it. */
+static px_err *forgive(const runner *r, int i, px_err *err) {
+    const px_job_run_options *o = r->options;
+    if (!err || !o->may_fail || !o->may_fail[i] || px_err_kind(err) == PX_STOPPED) return err;
+    px_warn("%s", px_err_text(err));
+    px_err_free(err);
+    o->failed[i] = true;
+    return NULL;
+}
+
+static px_err *run_steps(runner *r, int from, int only) {
+    const bool *wanted = r->options->wanted;
     for (int i = 0; i < r->job->n_steps; i++) {
+        if ((only >= 0 && i != only) || (wanted && !wanted[i])) continue;
         if (px_signal_seen())
             PX_FAIL(PX_STOPPED, "stopped before step %s; run again goes on from here",
                     r->job->steps[i].name);
-        PX_PASS(step_do(r, i, from));
+        if (need_failed(r, i)) {
+            r->options->failed[i] = true;
+            continue;
+        }
+        if (only >= 0 || wanted) PX_PASS(needs_done(r, i));
+        PX_PASS(forgive(r, i, step_do(r, i, from)));
     }
     return NULL;
 }
@@ -388,9 +437,10 @@ px_err *px_job_run(px_job *job, const px_job_run_options *options) {
     if (options->from) PX_PASS(px_job_find(job, options->from, &from));
     if (options->only) PX_PASS(px_job_find(job, options->only, &only));
     if (!options->dry_run) PX_PASS(px_dir_make(job->dir));
-    if (!options->dry_run && only < 0) PX_PASS(px_job_lock_take(path, what, false, 0, &lock));
+    if (!options->dry_run && only < 0 && !options->wanted)
+        PX_PASS(px_job_lock_take(path, what, false, 0, &lock));
     px_err *err = options->dry_run ? NULL : folder_make(job);
-    if (!err) err = only >= 0 ? run_only(&r, only) : run_all(&r, from);
+    if (!err) err = run_steps(&r, from, only);
     px_job_lock_drop(&lock);
     return err;
 }

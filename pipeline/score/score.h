@@ -83,5 +83,13 @@ typedef struct {
 /* Collective. logps [2 * n_pairs of the corpus], read from the cache file when its key fits, else
  * computed by base (params NULL) and written (HDF5, atomic). */
 PX_CHECKED px_err *px_reference_all(const px_scorer *base, px_reference *io, double *logps);
+typedef struct {
+    const char *corpus_path, *model_path;
+    int threads;
+} px_reference_job;
+/* Collective. The cache file alone, as a training would write it; one that is there is kept.
+ * io->path and io->from_cache (rank 0) say where it is. PX_RUN_FAILED where it cannot be kept. */
+PX_CHECKED px_err *px_reference_make_all(const px_ranks *ranks, const px_config *config,
+                                         const px_reference_job *job, px_reference *io);
 
 #endif
