@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <omp.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,18 +111,7 @@ void px_cli_config_show(const px_ranks *ranks, const px_config *config) {
 }
 
 int px_cli_threads(const px_ranks *ranks, const px_config *config) {
-    int threads = (int)config->threads;
-    if (threads == 0) {
-        cpu_set_t set;
-        int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-        /* Under a binding launcher each rank sees its own cores; else they are shared out. */
-        bool bound = ranks->node_size > 1 && cores < omp_get_num_procs();
-        threads = bound ? cores : cores / ranks->node_size;
-        const char *wish = getenv("OMP_NUM_THREADS");
-        int64_t n = 0;
-        if (wish && px_parse_i64(wish, &n) && n > 0) threads = (int)n;
-    }
-    threads = PX_MAX(threads, 1);
+    int threads = px_place(ranks, (int)config->threads);
     omp_set_num_threads(threads);
     return threads;
 }

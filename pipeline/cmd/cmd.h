@@ -47,8 +47,7 @@ PX_CHECKED px_err *px_cli_config_load(const px_cli_config *cli, px_config *out);
 PX_CHECKED px_err *px_cli_run_config(const px_cli_config *cli, const char *run_dir, px_config *out);
 /* --print-config: rank 0 prints it to stdout. */
 void px_cli_config_show(const px_ranks *ranks, const px_config *config);
-/* threads, or the machine's cores shared out among its ranks where it is 0; at least 1. Also sets
- * OpenMP's number. */
+/* threads, or what px_place finds where it is 0; at least 1. Also sets OpenMP's number. */
 int px_cli_threads(const px_ranks *ranks, const px_config *config);
 
 #endif

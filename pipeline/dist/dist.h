@@ -13,6 +13,7 @@
 typedef struct {
     int rank, size;           /* in the whole run */
     int node_rank, node_size; /* among the ranks of this machine */
+    int n_nodes;              /* machines of the run */
     bool mpi;                 /* MPI is up; else size is 1 and no MPI call is made */
     MPI_Comm control;         /* MPI_COMM_NULL without MPI */
     double timeout_s;         /* 0: none; see px_watch */
@@ -88,6 +89,24 @@ bool px_exact_add(px_exact *exact, const float *g, size_t *where);
 void px_exact_sum_all(const px_ranks *ranks, px_exact *exact);
 /* The sums, rounded once to f32. */
 void px_exact_get(const px_exact *exact, float *g);
+
+/* --- where a rank computes --- */
+/* Threads of this rank: `asked` where it is not 0, else OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, the
+ * cores a launcher bound it to, or its share of the machine's. Ranks that see all cores of their
+ * Slurm job take a share each. Rank 0 says so, once. Not collective; before any thread is there. */
+int px_place(const px_ranks *ranks, int asked);
+/* The pure parts, for tests. */
+typedef struct {
+    int asked, node_rank, node_size, cores, cores_online;
+    const char *omp, *slurm_cores, *slurm_on_node; /* values of the environment; NULL: none */
+} px_place_facts;
+int px_place_threads(const px_place_facts *facts);
+/* Cores *first … of the mask are this rank's; false: it stays free. */
+bool px_place_own_cores(const px_place_facts *facts, int threads, int *first, int *n);
+/* How many devices CUDA_VISIBLE_DEVICES names; and which is this rank's: the only one, or by its
+ * place on the machine; -1: none. */
+int px_place_gpus(const char *visible);
+int px_place_gpu(int n_gpus, int node_rank);
 
 /* --- watchdog: names the rank, step and phase that hang --- */
 /* Marks where this rank is; text borrowed and static. */

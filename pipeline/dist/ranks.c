@@ -26,8 +26,7 @@ static bool was_launched(void) {
 }
 
 px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks *out) {
-    *out =
-        (px_ranks){.rank = 0, .size = 1, .node_rank = 0, .node_size = 1, .control = MPI_COMM_NULL};
+    *out = (px_ranks){.size = 1, .node_size = 1, .n_nodes = 1, .control = MPI_COMM_NULL};
     if (!mpi || !was_launched()) return NULL;
     int level = 0;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
@@ -42,6 +41,8 @@ px_err *px_ranks_open_all(bool mpi, int *argc, char ***argv, px_ranks *out) {
     MPI_Comm_rank(node, &out->node_rank);
     MPI_Comm_size(node, &out->node_size);
     MPI_Comm_free(&node);
+    int first = out->node_rank == 0;
+    MPI_Allreduce(&first, &out->n_nodes, 1, MPI_INT, MPI_SUM, out->control);
     return NULL;
 }
 
