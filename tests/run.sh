@@ -3,7 +3,7 @@
 # release and the sanitizer build, style (tests/tidy, clang-format, clang-tidy), system tests. One
 # line a program; the output of each is kept in build/test-logs. Last line: N passed, N failed[, N skipped].
 # --quick leaves out the sanitizer build and clang-tidy; --only runs the parts whose name holds WORD
-# (unit, asan, tidy, format, lint, system/NAME).
+# (unit, asan, tidy, format, lint, system/NAME, slurm).
 set -u
 . "$(dirname "$0")/../jobs/lib.sh"
 cd "$ROOT" || exit 1
@@ -87,8 +87,8 @@ format_check() {
     git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format --dry-run -Werror
 }
 
-system_test() { # FILE
-    local name=system/$(basename "$1" .sh) t0=$EPOCHREALTIME rc log ok bad skip
+system_test() { # FILE [NAME]
+    local name=${2-system/$(basename "$1" .sh)} t0=$EPOCHREALTIME rc log ok bad skip
     log=$logs/${name//\//-}.log
     timeout -k 10 "${PX_SYSTEM_LIMIT:-600}" bash "$1" >"$log" 2>&1
     rc=$?
@@ -131,5 +131,7 @@ if wanted system; then
         system_test "$file"
     done
 fi
+# A Slurm of three nodes, started and stopped by the test.
+! wanted slurm || system_test tests/slurm/run.sh slurm
 [ -n "$quick" ] || ! wanted lint || step lint 900 tests/lint.sh build "$jobs"
 finish

@@ -126,7 +126,8 @@ typedef struct {
 } px_launch_end;
 /* The words that start n ranks of this program: none for one; else mpirun, or srun --mpi=pmix in an
  * allocation of several nodes; PRISMX_LAUNCHER="mpirun …" or "srun …" says it in full but for the
- * number. In `arena`, NULL at the end. */
+ * number. PRISMX_CONTAINER ("apptainer exec x.sif") stands behind, for one rank too. In `arena`,
+ * NULL at the end. */
 PX_CHECKED px_err *px_launch_words(int ranks, px_arena *arena, const char *const **out);
 /* Runs this program as a child and waits for it. SIGTERM, SIGUSR1 and SIGINT to this process are
  * passed on as SIGUSR1 (px_signals_catch must be on), and so is this process's end, so that no step
@@ -186,5 +187,7 @@ typedef struct {
 /* Runs what has to run, in order. The error of a step that failed has its exit code as kind
  * (PX_STOPPED: stopped by a signal; run again goes on). */
 PX_CHECKED px_err *px_job_run(px_job *job, const px_job_run_options *options);
+/* The job folder with what `run` puts there before the first step: job.json, logs/, .steps/. */
+PX_CHECKED px_err *px_job_folder_make(const px_job *job);
 
 #endif

@@ -31,27 +31,37 @@ static bool on_path(const char *program) {
     return false;
 }
 
+enum { LAUNCH_WORDS_MAX = 64 };
+
+static px_err *add_split(const char *text, const char *variable, px_arena *arena,
+                         const char **words, int *n) {
+    for (const char *at = text; at && *(at += strspn(at, " "));) {
+        size_t size = strcspn(at, " ");
+        if (*n == LAUNCH_WORDS_MAX)
+            PX_FAIL(PX_BAD_INPUT, "%s: more than %d words", variable, LAUNCH_WORDS_MAX);
+        words[(*n)++] = px_arena_text(arena, at, size);
+        at += size;
+    }
+    return NULL;
+}
+
 px_err *px_launch_words(int ranks, px_arena *arena, const char *const **out) {
-    enum { MOST = 32 };
-    const char **words = px_take(arena, const char *, MOST + 3), *wish = getenv("PRISMX_LAUNCHER");
-    const char *nodes = getenv("SLURM_JOB_NUM_NODES");
+    const char **words = px_take(arena, const char *, LAUNCH_WORDS_MAX + 3);
+    const char *wish = getenv("PRISMX_LAUNCHER"), *nodes = getenv("SLURM_JOB_NUM_NODES");
     int64_t n_nodes = 0;
     int n = 0;
     PX_PASS(px_arena_ok(arena));
     *out = words;
-    if (ranks <= 1) return NULL;
-    bool several = nodes && px_parse_i64(nodes, &n_nodes) && n_nodes > 1;
-    if (!wish || !*wish) wish = several && on_path("srun") ? "srun --mpi=pmix" : "mpirun";
-    for (const char *at = wish; *(at += strspn(at, " "));) {
-        size_t size = strcspn(at, " ");
-        if (n == MOST) PX_FAIL(PX_BAD_INPUT, "PRISMX_LAUNCHER: more than %d words", MOST);
-        words[n++] = px_arena_text(arena, at, size);
-        at += size;
+    if (ranks > 1) {
+        bool several = nodes && px_parse_i64(nodes, &n_nodes) && n_nodes > 1;
+        if (!wish || !*wish) wish = several && on_path("srun") ? "srun --mpi=pmix" : "mpirun";
+        PX_PASS(add_split(wish, "PRISMX_LAUNCHER", arena, words, &n));
+        if (!on_path(words[0]) && !strchr(words[0], '/'))
+            PX_FAIL(PX_BAD_INPUT, "%d ranks are wanted, but %s is not on PATH", ranks, words[0]);
+        words[n++] = "-n";
+        words[n++] = job_text(arena, "%d", ranks);
     }
-    if (!on_path(words[0]) && !strchr(words[0], '/'))
-        PX_FAIL(PX_BAD_INPUT, "%d ranks are wanted, but %s is not on PATH", ranks, words[0]);
-    words[n++] = "-n";
-    words[n] = job_text(arena, "%d", ranks);
+    PX_PASS(add_split(getenv("PRISMX_CONTAINER"), "PRISMX_CONTAINER", arena, words, &n));
     return px_arena_ok(arena);
 }
 

@@ -351,7 +351,7 @@ done:
 }
 
 /* The job as it was resolved, for `status` and for whoever comes back later. */
-static px_err *folder_make(const px_job *job) {
+px_err *px_job_folder_make(const px_job *job) {
     static const char *const folders[] = {".steps", "logs"};
     px_str text = {0};
     for (size_t i = 0; i < PX_COUNT(folders); i++) {
@@ -439,7 +439,7 @@ px_err *px_job_run(px_job *job, const px_job_run_options *options) {
     if (!options->dry_run) PX_PASS(px_dir_make(job->dir));
     if (!options->dry_run && only < 0 && !options->wanted)
         PX_PASS(px_job_lock_take(path, what, false, 0, &lock));
-    px_err *err = options->dry_run ? NULL : folder_make(job);
+    px_err *err = options->dry_run ? NULL : px_job_folder_make(job);
     if (!err) err = run_steps(&r, from, only);
     px_job_lock_drop(&lock);
     return err;
