@@ -57,14 +57,10 @@ static px_err *fill_options(const filler *f, px_str *out) {
     const cJSON *more = NULL;
     px_str_format(out, "#SBATCH --job-name=%s/%s\n", b->title, b->label);
     px_str_format(out, "#SBATCH --output=%s/logs/slurm-%s-%s.out\n", b->dir, b->label,
-                  b->n_tasks ? "%A_%a" : "%j");
+                  b->array ? "%A_%a" : "%j");
     px_str_text(out, "#SBATCH --open-mode=append\n#SBATCH --requeue\n");
     px_str_format(out, "#SBATCH --signal=B:USR1@%lld\n", (long long)c->margin_s);
-    if (b->n_tasks) {
-        px_str_format(out, "#SBATCH --array=0-%d", b->n_tasks - 1);
-        if (b->parallel) px_str_format(out, "%%%d", b->parallel);
-        px_str_char(out, '\n');
-    }
+    option(out, "array", b->array);
     option(out, "partition", c->partition);
     option(out, "account", c->account);
     option(out, "qos", c->qos);
@@ -156,6 +152,13 @@ static px_err *fill_cluster(const filler *f, px_str *out) {
 static px_err *fill_launcher(const filler *f, px_str *out) {
     return fill_word(out, f->cluster->launcher);
 }
+static px_err *fill_task(const filler *f, px_str *out) {
+    if (!f->batch->tasks) return NULL;
+    px_str_text(out, "IFS=$'\\t' read -r out state log < <(sed -n \"${task}p\" ");
+    px_shell_word(out, f->batch->tasks);
+    px_str_text(out, ")\n");
+    return NULL;
+}
 static px_err *fill_words(const filler *f, px_str *out) {
     px_str_text(out, f->batch->words);
     return NULL;
@@ -187,10 +190,11 @@ static const struct {
     {"setup", fill_setup},       {"environment", fill_environment},
     {"launcher", fill_launcher}, {"dir", fill_dir},
     {"log", fill_log},           {"state", fill_state},
-    {"out", fill_out},           {"program", fill_program},
-    {"words", fill_words},       {"comment", fill_comment},
-    {"time", fill_time},         {"margin_s", fill_margin},
-    {"restarts", fill_restarts}, {"stalls", fill_stalls},
+    {"task", fill_task},         {"out", fill_out},
+    {"program", fill_program},   {"words", fill_words},
+    {"comment", fill_comment},   {"time", fill_time},
+    {"margin_s", fill_margin},   {"restarts", fill_restarts},
+    {"stalls", fill_stalls},
 };
 
 static px_err *fill_one(const filler *f, const char *name, size_t size, px_str *out) {

@@ -34,7 +34,9 @@ typedef struct {
     const char *time, *memory; /* NULL: the cluster's */
     int ranks, threads, gpus;  /* threads 0: the cluster's */
     bool mpi;                  /* false: one process whatever `ranks` says */
-    int n_tasks, parallel;     /* of an array; 0: none, no throttle */
+    /* NULL, or an array's tasks ("1-18%4") and the file that has for task K, in line K, the step's
+     * out, state and log in place of those above, separated by tabs. */
+    const char *array, *tasks;
 } px_batch;
 /* Appends the script. PX_BAD_INPUT: what is wanted does not fit the cluster file. */
 PX_CHECKED px_err *px_batch_script(const px_cluster *cluster, const px_batch *batch, px_str *out);
@@ -73,6 +75,9 @@ typedef struct {
 /* By scontrol, which forgets jobs after a while, then by sacct, where there is accounting. No such
  * job is no error: state "" then. */
 PX_CHECKED px_err *px_slurm_look(const char *id, px_slurm_state *out);
+/* The jobs of a job folder: lines appended to out, or a list "slurm" in json where that is given.
+ * Nothing where none was submitted; Slurm that does not answer is a warning. */
+PX_CHECKED px_err *px_slurm_table(const char *dir, cJSON *json, px_str *out);
 /* Reads what `scontrol -o show job` or `sacct -nPX -D -o …` printed; for tests. */
 void px_slurm_read_scontrol(const char *text, px_slurm_state *out);
 void px_slurm_read_sacct(const char *text, px_slurm_state *out);

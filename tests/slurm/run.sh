@@ -115,6 +115,11 @@ whole_job() {
     local id states=
     for id in $ids; do states="$states$(field "$id" JobState) "; done
     same job-states "$states" "COMPLETED COMPLETED COMPLETED COMPLETED COMPLETED COMPLETED "
+    "$X" status whole >out 2>err
+    same status-slurm "$(grep -c 'COMPLETED .* n[1-3]\|COMPLETED .* n\[1-2\]' out)" 6
+    same status-own "$(grep -c ' done ' out)" 6
+    "$X" status whole --json >out 2>err
+    same status-json "$(grep -c '"state":[[:space:]]*"COMPLETED"' out)" 6
     [ -s whole/report.html ] && ok job-report || fail job-report "no report.html"
     grep -q 'place: 2 ranks on 2 nodes, 1 thread each' whole/logs/ppft.log && ok place-said-once ||
         fail place-said-once "$(grep place: whole/logs/ppft.log)"

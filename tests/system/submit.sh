@@ -36,6 +36,14 @@ mv runs/small/data/survey.jsonl away
 : >runs/small/data/survey.jsonl
 refuses script-fails 2 'corpus' env SLURM_JOB_ID=1 SLURM_JOB_NODELIST=here PRISMX_LAUNCHER=mpirun bash script2
 
+# With nothing in Slurm, status says what the folder knows; with ids and no Slurm, it warns.
+check status "$X" status job.json
+grep -q slurm out && fail status-without-slurm "$(grep slurm out)" || ok status-without-slurm
+echo '{"tiny": {"id": "1"}}' >runs/small/slurm.json
+check status-no-slurm env PATH="$T" "$X" status job.json
+grep -q 'warning: tiny, job 1' err && ok status-warns || fail status-warns "$(tail -n 1 err)"
+rm runs/small/slurm.json
+
 refuses no-job 2 'no job' "$X" submit
 refuses no-such-job 2 'nowhere.json' "$X" submit nowhere.json
 refuses no-such-cluster 2 'nowhere.json' "$X" submit job.json --cluster nowhere.json

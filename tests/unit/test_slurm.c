@@ -89,8 +89,8 @@ static void the_cluster_file_fills_the_script(void **state) {
     px_str text = {0};
     px_batch batch = plain;
     batch.time = "2:00:00";
-    batch.n_tasks = 18;
-    batch.parallel = 4;
+    batch.array = "1-18%4";
+    batch.tasks = "/data/runs/demo/slurm/points.tsv";
     batch.gpus = 1;
     batch.ranks = 6;
     script_of(
@@ -104,7 +104,7 @@ static void the_cluster_file_fills_the_script(void **state) {
     has(&text, "#SBATCH --partition=gpu\n");
     has(&text, "#SBATCH --time=2:00:00\n"); /* the step's own */
     has(&text, "#SBATCH --mem=8G\n");
-    has(&text, "#SBATCH --array=0-17%4\n");
+    has(&text, "#SBATCH --array=1-18%4\n");
     has(&text, "logs/slurm-train-%A_%a.out\n");
     has(&text, "#SBATCH --ntasks=6\n#SBATCH --cpus-per-task=3\n#SBATCH --nodes=2\n"
                "#SBATCH --ntasks-per-node=4\n#SBATCH --gres=gpu:4\n#SBATCH --exclusive\n");
@@ -117,6 +117,7 @@ static void the_cluster_file_fills_the_script(void **state) {
     has(&text, "PRISMX_LAUNCHER='/opt/bin/mpirun --map-by node'\n");
     has(&text, "-ge 7 ]");
     has(&text, "sleep 60 ");
+    has(&text, "read -r out state log < <(sed -n \"${task}p\" /data/runs/demo/slurm/points.tsv)\n");
     px_str_free(&text);
 }
 
