@@ -1,6 +1,7 @@
 /* main.c - the table of commands; sets up what a command needs, runs it, prints its error, checks
  * stdout, exits. The only file that does. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static int finish(px_ranks *ranks, px_err *err) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error with a name, not a death */
     argp_err_exit_status = PX_BAD_INPUT;
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
         print_help(argc < 2 ? stderr : stdout);

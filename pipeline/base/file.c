@@ -1,5 +1,6 @@
 /* file.c - see file.h. */
 #include "file.h"
+#include "guard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,7 +37,9 @@ done:
 px_err *px_temp_name(const char *path, char **out) {
     const char *slash = strrchr(path, '/');
     int dir = slash ? (int)(slash - path) + 1 : 0;
-    if (asprintf(out, "%.*s.%s.tmp", dir, path, path + dir) < 0) PX_NO_MEMORY();
+    const char *token = px_guard_token(path);
+    if (asprintf(out, "%.*s.%s%s%s.tmp", dir, path, path + dir, *token ? "." : "", token) < 0)
+        PX_NO_MEMORY();
     return NULL;
 }
 
@@ -53,6 +56,7 @@ static px_err *sync_path(const char *path, int flags) {
 
 px_err *px_file_publish(const char *path_temp, const char *path) {
     PX_PASS(sync_path(path_temp, O_RDONLY));
+    PX_PASS(px_guard_pass(path)); /* last, since the flush may have taken long */
     if (rename(path_temp, path)) PX_FAIL(PX_RUN_FAILED, "%s: rename: %s", path, strerror(errno));
     char *copy = strdup(path);
     if (!copy) PX_NO_MEMORY();
@@ -86,11 +90,13 @@ px_err *px_file_out_commit(px_file_out *out) {
     px_err *err = NULL;
     int bad = fflush(out->stream) || ferror(out->stream);
     int why = errno;
+    long size = ftell(out->stream);
     bad |= fclose(out->stream);
     out->stream = NULL;
     if (bad)
-        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "%s: write: %s", out->path,
-                         strerror(why));
+        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
+                         "%s: write: %s: %ld bytes are wanted, %lld are free", out->path,
+                         strerror(why), size, (long long)px_disk_free(out->path));
     if (!err) err = px_file_publish(out->path_temp, out->path);
     if (err) unlink(out->path_temp);
     file_out_end(out);

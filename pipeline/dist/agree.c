@@ -3,6 +3,7 @@
 #include "dist_internal.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +27,15 @@ px_err *px_agree_all(const px_ranks *ranks, px_err *mine) {
 px_err *px_fault(const px_ranks *ranks, const char *phase) {
     const char *wish = getenv("PX_FAULT");
     size_t n = strlen(phase);
-    if (!wish || strncmp(wish, phase, n) != 0 || wish[n] != ':') return NULL;
+    if (!wish || strncmp(wish, phase, n) != 0) return NULL;
+    bool hang = strncmp(wish + n, "-hang:", 6) == 0; /* as a machine that is gone */
+    if (hang) n += 5;
+    if (wish[n] != ':') return NULL;
     int64_t rank = -1;
     if (!px_parse_i64(wish + n + 1, &rank) || rank != ranks->rank) return NULL;
+    if (hang) {
+        raise(SIGSTOP);
+        return NULL;
+    }
     PX_FAIL(PX_RUN_FAILED, "%s: failure injected by PX_FAULT", phase);
 }

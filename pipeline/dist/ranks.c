@@ -1,6 +1,7 @@
 /* ranks.c - start and end of MPI, and the plain collectives. See dist.h. */
 #include "dist_internal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,12 +69,22 @@ void px_mpi_about(char built[64], char runs[256]) {
     snprintf(runs, 256, "%.255s", text);
 }
 
+/* MPI_Abort may wait for daemons that cannot be reached any more. */
+static void *end_anyway(void *unused) {
+    (void)unused;
+    sleep(3);
+    _exit(PX_RUN_FAILED);
+}
+
 void px_abort_all(const px_ranks *ranks, const char *phase) {
-    char line[512];
-    int n =
-        snprintf(line, sizeof line, "error: rank %d: %s: ending all ranks\n", ranks->rank, phase);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)n);
+    char line[2048], host[64] = "";
+    gethostname(host, sizeof host - 1);
+    int n = snprintf(line, sizeof line, "error: rank %d on %s: %s: ending all ranks\n", ranks->rank,
+                     host, phase);
+    ssize_t written = write(STDERR_FILENO, line, PX_MIN((size_t)n, sizeof line - 1));
     (void)written;
+    pthread_t thread;
+    if (ranks->mpi && pthread_create(&thread, NULL, end_anyway, NULL) == 0) pthread_detach(thread);
     if (ranks->mpi) MPI_Abort(MPI_COMM_WORLD, PX_RUN_FAILED);
     _exit(PX_RUN_FAILED);
 }

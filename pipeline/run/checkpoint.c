@@ -5,6 +5,7 @@
  * 3. Every rank writes a share of the rows of every tensor; the content does not depend on the
  * number of ranks.
  * 4. `sha256` is that of the trainables: a damaged file is recognised when read. */
+#include "guard.h"
 #include "run.h"
 
 #include <dirent.h>
@@ -163,8 +164,10 @@ static px_err *drop_old(const char *dir, int64_t keep) {
     for (int i = 0; i < n; i++) {
         if (i < keep) continue;
         char *path = px_checkpoint_path(dir, steps[i]);
-        if (path) unlink(path); /* one too many is no harm */
+        if (path) err = px_guard_pass(path);
+        if (path && !err) unlink(path); /* one too many is no harm */
         free(path);
+        PX_PASS_TO(done, err);
     }
 done:
     px_arena_free(arena);

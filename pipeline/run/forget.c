@@ -1,6 +1,7 @@
 /* forget.c - takes a person's parameters out of every file of a run. Each file is replaced
  * atomically; a run in which some files are done and some are not is finished by asking again. See
  * run.h. */
+#include "owner.h"
 #include "run.h"
 
 #include <stdlib.h>
@@ -122,10 +123,13 @@ px_err *px_run_forget(const char *dir, const char *id, const char *model_path, i
     int n = 0;
     px_err *err = NULL;
     px_digest sha256, newest = {{0}};
+    px_owner *owner = NULL;
+    px_ranks alone = {.size = 1, .node_size = 1, .control = MPI_COMM_NULL};
     *n_files = 0;
     PX_PASS(px_arena_new(4096, &arena));
     PX_PASS_TO(done, px_checkpoint_list(dir, arena, &steps, &n));
     if (n == 0) PX_FAIL_TO(done, PX_BAD_INPUT, "%s: has no checkpoint", dir);
+    PX_PASS_TO(done, px_owner_take_all(&alone, dir, &owner));
     /* Oldest first: while the newest still has the person, asking again finds what is left to do.
      */
     for (int i = n - 1; i >= 0; i--) {
@@ -142,6 +146,7 @@ px_err *px_run_forget(const char *dir, const char *id, const char *model_path, i
     }
     if (newest.hex[0]) err = note_in_manifest(dir, newest.hex);
 done:
+    px_owner_drop(owner);
     px_arena_free(arena);
     return err;
 }

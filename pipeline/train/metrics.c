@@ -1,6 +1,7 @@
 /* metrics.c - metrics.jsonl: one object per optimiser step, TRL's names; appended and flushed step
  * by step. After a resume the lines of steps that are computed again are cut off first, so that
  * each step has one line. */
+#include "guard.h"
 #include "train_internal.h"
 
 #include <errno.h>
@@ -123,8 +124,10 @@ px_err *px_metrics_write(px_metrics *m, const px_metrics_line *line) {
     if (line->more) px_str_text(&m->line, line->more);
     px_str_text(&m->line, "}\n");
     PX_PASS(px_str_ok(&m->line));
+    PX_PASS(px_guard_pass(m->path));
     if (fwrite(m->line.data, 1, m->line.size, m->file) != m->line.size || fflush(m->file))
-        PX_FAIL(PX_RUN_FAILED, "%s: %s", m->path, strerror(errno));
+        PX_FAIL(PX_RUN_FAILED, "%s: a line of %zu bytes cannot be written: %s", m->path,
+                m->line.size, strerror(errno));
     return m->events ? px_events_flush(m->events) : NULL;
 }
 

@@ -1,6 +1,7 @@
 /* start.c - from arguments to a run that is ready for its next step: the same way for a fresh run
  * and a resumed one. */
 #include "train_internal.h"
+#include "watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static px_err *check_folder(const px_training *t, int *resumes) {
     if (!config) PX_NO_MEMORY();
     bool is_run = px_path_exists(config);
     free(config);
+    PX_PASS(px_owner_look(job->out_dir));
     /* Only a folder that a run has made is removed: a mistyped path must not cost a home. */
     if (!job->resume && !is_run && px_path_is_dir(job->out_dir))
         PX_FAIL(PX_BAD_INPUT, "%s is not a run folder (no config.json): it is not removed",
@@ -188,8 +190,13 @@ px_err *px_training_checkpoint_all(px_training *t) {
 
 static px_err *start_folder_all(px_training *t, int *resumes) {
     px_err *err = t->ranks->rank == 0 ? open_folder(t, resumes) : NULL;
-    if (!err && t->ranks->rank == 0 && !*resumes) err = write_config(t);
     PX_PASS(px_agree_all(t->ranks, err));
+    PX_PASS(px_owner_take_all(t->ranks, t->job->out_dir, &t->owner));
+    if (t->ranks->rank == 0 && !*resumes) err = write_config(t);
+    PX_PASS(px_agree_all(t->ranks, err));
+    PX_PASS(px_watch_folder_all(t->ranks, t->job->out_dir));
+    px_heartbeat_start(t->owner, t->state.total);
+    px_watch(t->ranks, "start", 0);
     px_bcast_all(t->ranks, resumes, sizeof *resumes, 0);
     return NULL;
 }
@@ -208,6 +215,8 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
     PX_PASS(start_folder_all(t, &resumes));
     err = ranks->rank == 0 ? check_disk(t) : NULL;
     if (!err && resumes) err = resume(t);
+    if (!err && ranks->rank == 0 && t->state.step < t->state.total)
+        err = px_starts_count(job->out_dir, t->state.step);
     PX_PASS(px_agree_all(ranks, err));
     PX_PASS(start_reference_all(t));
     PX_PASS(px_agree_all(ranks, start_trainer(t)));
@@ -227,5 +236,7 @@ void px_training_end(px_training *t) {
     free(t->config_json);
     free(t->reference_path);
     px_arena_free(t->arena);
+    px_watch_folder_end(t->ranks);
+    px_owner_drop(t->owner);
     *t = (px_training){0};
 }

@@ -342,6 +342,7 @@ px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch,
     start_sums(t);
     px_err *err = plan_batch(t, epoch, batch, &plan);
     if (!err) err = run_mine(t, &plan);
+    px_watch(t->parts.ranks, "waiting for the other ranks' slots", step);
     PX_TRY(px_agree_all(t->parts.ranks, err), "training");
     out->compute_s = px_now_s() - start;
     px_watch(t->parts.ranks, "reduce", step);

@@ -2,6 +2,7 @@
 #ifndef PX_TRAIN_INTERNAL_H
 #define PX_TRAIN_INTERNAL_H
 
+#include "owner.h"
 #include "train.h"
 
 /* --- optimizer.c --- */
@@ -89,6 +90,7 @@ typedef struct {
     char *config_json, *reference_path;
     cJSON *manifest, *hosts; /* rank 0 alone */
     double start_s;
+    px_owner *owner;
     bool finished; /* found complete: nothing to do */
 } px_training;
 /* Collective. From the arguments to a run that is ready for its next step. */
