@@ -36,6 +36,7 @@ static const command commands[] = {
     {"users", cmd_users, 0, "lists, shows or forgets people's embeddings"},
     {"run", cmd_run, NEEDS_SIGNALS, "job file -> its steps, those that have to run"},
     {"submit", cmd_submit, 0, "job file -> Slurm jobs, a step each"},
+    {"sweep", cmd_sweep, NEEDS_SIGNALS, "a training with some keys varied; sweep table, plot"},
     {"status", cmd_status, 0, "where each step of a job stands"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},
     {"doctor", cmd_doctor, NEEDS_MPI, "what this machine has and lacks, and what to do"},

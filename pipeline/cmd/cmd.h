@@ -15,7 +15,7 @@ px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_ex
     cmd_verify, cmd_diff, cmd_submit;
 
 /* Whole jobs. */
-px_command_run cmd_status, cmd_reference;
+px_command_run cmd_status, cmd_reference, cmd_sweep;
 
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */

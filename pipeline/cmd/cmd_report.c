@@ -1,17 +1,23 @@
 /* cmd_report.c - prismx report: run folders -> one page, or a table of their estimates. */
 #include "cmd.h"
 #include "report.h"
+#include "sweep.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+enum { SWEEPS_MAX = 16 };
 enum { KEY_OUT = 1, KEY_FORMAT, KEY_ANSWERS, KEY_TRAITS, KEY_TRUTH, RUNS_MAX = 256 };
 
 typedef struct {
     const char *out, *answers, *traits, *truth;
     px_report_format format;
     const char *runs[RUNS_MAX];
-    int n_runs;
+    int n_runs, n_sweeps;
+    px_report_sweep sweeps[SWEEPS_MAX]; /* of those folders that are a sweep's */
+    px_sweep open[SWEEPS_MAX];
+    px_str tables[SWEEPS_MAX];
 } report_options;
 
 static bool format_of(const char *name, px_report_format *out) {
@@ -74,24 +80,65 @@ static const struct argp argp = {options,
                                  "One page about runs side by side: findings, figures, data, "
                                  "facts. Everything is in the one file; what a run lacks is said "
                                  "in it. No id of a participant is shown.\v"
-                                 "Example:\n  prismx report --out report.html runs/dpft runs/ppft",
+                                 "Example:\n  prismx report --out report.html runs/dpft runs/ppft\n"
+                                 "  prismx report --out report.html runs/ppft runs/my-sweep",
                                  NULL,
                                  NULL,
                                  NULL};
 
-px_err *cmd_report(px_ranks *ranks, int argc, char **argv) {
-    report_options o = {.format = PX_REPORT_HTML};
-    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
-    PX_PASS(px_cli_need("out", o.out));
-    if (o.n_runs == 0) PX_FAIL(PX_BAD_INPUT, "no run: give one or more run folders");
-    px_report_job job = {.runs = o.runs,
-                         .n_runs = o.n_runs,
-                         .out_path = o.out,
-                         .format = o.format,
-                         .answers_path = o.answers,
-                         .traits_path = o.traits,
-                         .truth_path = o.truth};
-    PX_PASS(px_report_make(&job));
-    px_info("%s: %d run%s", o.out, o.n_runs, o.n_runs == 1 ? "" : "s");
+static px_err *take_sweep(report_options *o, const char *dir) {
+    int i = o->n_sweeps;
+    if (i == SWEEPS_MAX) PX_FAIL(PX_BAD_INPUT, "more than %d sweeps", SWEEPS_MAX);
+    PX_PASS(px_sweep_open(dir, &o->open[i]));
+    o->n_sweeps++;
+    PX_PASS(px_sweep_table(&o->open[i], &o->tables[i]));
+    o->sweeps[i] = (px_report_sweep){
+        .name = o->open[i].job.name, .tsv = o->tables[i].data, .n_keys = o->open[i].n_keys};
     return NULL;
+}
+
+/* A sweep's folder among the runs is shown as one. */
+static px_err *take_sweeps(report_options *o) {
+    int n = 0;
+    for (int i = 0; i < o->n_runs; i++) {
+        if (px_sweep_is(o->runs[i]))
+            PX_PASS(take_sweep(o, o->runs[i]));
+        else
+            o->runs[n++] = o->runs[i];
+    }
+    o->n_runs = n;
+    if (o->n_sweeps && o->format != PX_REPORT_HTML)
+        PX_FAIL(PX_BAD_INPUT, "--format html alone shows a sweep; prismx sweep table prints one");
+    return NULL;
+}
+
+static px_err *report_run(px_ranks *ranks, int argc, char **argv, report_options *o) {
+    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, o));
+    PX_PASS(px_cli_need("out", o->out));
+    if (o->n_runs == 0) PX_FAIL(PX_BAD_INPUT, "no run: give one or more run folders");
+    PX_PASS(take_sweeps(o));
+    px_report_job job = {.runs = o->runs,
+                         .n_runs = o->n_runs,
+                         .sweeps = o->sweeps,
+                         .n_sweeps = o->n_sweeps,
+                         .out_path = o->out,
+                         .format = o->format,
+                         .answers_path = o->answers,
+                         .traits_path = o->traits,
+                         .truth_path = o->truth};
+    PX_PASS(px_report_make(&job));
+    px_info("%s: %d run%s", o->out, o->n_runs, o->n_runs == 1 ? "" : "s");
+    return NULL;
+}
+
+px_err *cmd_report(px_ranks *ranks, int argc, char **argv) {
+    report_options *o = calloc(1, sizeof *o);
+    if (!o) PX_NO_MEMORY();
+    px_err *err = report_run(ranks, argc, argv, o);
+    for (int i = 0; i < o->n_sweeps; i++) {
+        px_sweep_free(&o->open[i]);
+        px_str_free(&o->tables[i]);
+    }
+    free(o);
+    return err;
 }

@@ -288,9 +288,9 @@ static bool after(const px_job *job, int i, int from) {
 
 /* In a dry run a step before this one has not made its outputs anew. */
 static void why_before(const runner *r, int i, px_str *why) {
-    for (int k = 0; r->options->dry_run && k < r->job->steps[i].n_needs; k++) {
+    for (int k = 0; r->options->dry_run && !why->size && k < r->job->steps[i].n_needs; k++) {
         int need = r->job->steps[i].needs[k];
-        if (r->runs[need]) job_why_add(why, "step %s runs before it", r->job->steps[need].name);
+        if (r->runs[need]) job_why_add(why, "%s runs before it", r->job->steps[need].name);
     }
 }
 

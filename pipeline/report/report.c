@@ -46,7 +46,8 @@ static const char style[] =
     ".line{fill:none;stroke:var(--s);stroke-width:1.9;stroke-linejoin:round}.line.raw{"
     "stroke-width:1;opacity:.3}.line.thin{stroke-width:1.4}.dash{stroke-dasharray:5 3.5}\n"
     ".dot{fill:var(--s);stroke:none}.ring{fill:var(--card);stroke:var(--s);stroke-width:1.8}"
-    ".faint{fill-opacity:.5}.bar{fill:var(--s);fill-opacity:.25}svg text.group{fill:var(--s)}\n"
+    ".faint{fill-opacity:.5}.bar{fill:var(--s);fill-opacity:.25}.cell{fill:var(--s)}svg "
+    "text.group{fill:var(--s)}\n"
     ".s0{--s:var(--c0)}.s1{--s:var(--c1)}.s2{--s:var(--c2)}.s3{--s:var(--c3)}.s4{--s:var(--c4)}"
     ".s5{--s:var(--c5)}.s6{--s:var(--c6)}.s7{--s:var(--c7)}.s8,.ink{--s:var(--ink)}\n"
     ".legend{display:flex;flex-wrap:wrap;gap:.15em 1.3em;list-style:none;margin:0 0 .6em;padding:0;"
@@ -68,22 +69,33 @@ static const char style[] =
     "@media (max-width:600px){main,header,footer{padding-left:14px;padding-right:14px}"
     "header{padding-top:20px}h1{font-size:1.45rem}}\n";
 
-static void page_head(page_view *page) {
-    static const char *const links[][2] = {
-        {"findings", "Findings"}, {"accuracy", "Accuracy"}, {"deltas", "Own embedding"},
-        {"types", "Types"},       {"training", "Training"}, {"terms", "Terms"},
-        {"rewards", "Rewards"},   {"health", "Optimiser"},  {"map", "Map"},
-        {"traits", "Traits"},     {"answers", "Answers"},   {"facts", "Facts"}};
-    px_str *out = page->out;
+void px_page_style(px_str *out) { px_str_text(out, style); }
+
+void px_page_begin(px_str *out, const char *title) {
     px_str_text(out,
                 "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                 "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
                 "style-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">"
-                "\n<title>Report on ");
-    px_str_format(out, "%d run%s</title>\n<style>\n", page->n_runs, page->n_runs == 1 ? "" : "s");
+                "\n<title>");
+    px_html_text(out, title);
+    px_str_text(out, "</title>\n<style>\n");
     px_str_text(out, style);
-    px_str_text(out, "</style>\n</head>\n<body>\n<header>\n<h1>Preference training: ");
+    px_str_text(out, "</style>\n</head>\n<body>\n");
+}
+
+static void page_head(page_view *page) {
+    static const char *const links[][2] = {
+        {"findings", "Findings"}, {"accuracy", "Accuracy"}, {"deltas", "Own embedding"},
+        {"types", "Types"},       {"training", "Training"}, {"terms", "Terms"},
+        {"rewards", "Rewards"},   {"health", "Optimiser"},  {"map", "Map"},
+        {"traits", "Traits"},     {"answers", "Answers"},   {"sweep", "Sweep"},
+        {"facts", "Facts"}};
+    px_str *out = page->out;
+    char title[64];
+    snprintf(title, sizeof title, "Report on %d run%s", page->n_runs, page->n_runs == 1 ? "" : "s");
+    px_page_begin(out, title);
+    px_str_text(out, "<header>\n<h1>Preference training: ");
     for (int r = 0; r < page->n_runs && r < 6; r++) {
         px_str_text(out, r ? ", " : "");
         px_str_text(out, "<bdi>");
@@ -98,18 +110,39 @@ static void page_head(page_view *page) {
     for (size_t i = 0; i < PX_COUNT(links); i++) {
         if (!strcmp(links[i][0], "traits") && !page->job->traits_path) continue;
         if (!strcmp(links[i][0], "answers") && !page->job->answers_path) continue;
+        if (!strcmp(links[i][0], "sweep") && !page->job->n_sweeps) continue;
         px_str_format(out, "<li><a href=\"#%s\">%s</a></li>", links[i][0], links[i][1]);
     }
     px_str_text(out, "</ul></nav>\n</header>\n<main>\n");
 }
 
+static px_err *page_sweeps(page_view *page) {
+    for (int i = 0; i < page->job->n_sweeps; i++) {
+        page->n_ids++;
+        PX_PASS(px_page_sweep(page->out, &page->job->sweeps[i], &page->n_ids));
+    }
+    return NULL;
+}
+
+/* Sweeps alone: nothing is said of runs that nobody named. */
+static px_err *page_of_sweeps(page_view *page) {
+    px_page_begin(page->out, "Report");
+    px_str_format(page->out, "<header><p class=\"sub\">prismx %s</p></header>\n<main>\n",
+                  PX_VERSION);
+    PX_PASS(page_sweeps(page));
+    px_str_text(page->out, "</main>\n</body>\n</html>\n");
+    return NULL;
+}
+
 static px_err *page_html(page_view *page) {
+    if (page->n_runs == 0) return page_of_sweeps(page);
     page_head(page);
     PX_PASS(px_page_findings(page));
     px_page_evals(page);
     PX_PASS(px_page_curves(page));
     px_page_map(page);
     PX_PASS(px_page_answers(page));
+    PX_PASS(page_sweeps(page));
     PX_PASS(px_page_facts(page));
     px_str_text(page->out, "</main>\n<footer class=\"small\">Everything on this page is in the "
                            "file itself; it needs no network and runs no script. No id of a "
@@ -162,7 +195,7 @@ px_err *px_report_make(const px_report_job *job) {
     px_str text = {0};
     px_err *err = NULL;
     int n = 0;
-    run_view *runs = calloc((size_t)job->n_runs, sizeof *runs);
+    run_view *runs = calloc((size_t)job->n_runs + 1, sizeof *runs);
     if (!runs) PX_NO_MEMORY();
     for (; n < job->n_runs; n++) PX_PASS_TO(done, px_run_view_read(job->runs[n], &runs[n]));
     PX_PASS_TO(done, label_runs(runs, n));

@@ -8,9 +8,17 @@
 
 typedef enum { PX_REPORT_HTML, PX_REPORT_TSV, PX_REPORT_TEX } px_report_format;
 
+/* A sweep, as its table: the varied keys' columns first. */
 typedef struct {
-    const char *const *runs; /* run folders */
+    const char *name, *tsv;
+    int n_keys;
+} px_report_sweep;
+
+typedef struct {
+    const char *const *runs; /* run folders; there may be none where there is a sweep */
     int n_runs;
+    const px_report_sweep *sweeps; /* shown on the page behind the runs */
+    int n_sweeps;
     const char *out_path; /* written atomically */
     /* Of the page alone, each may be NULL: answers of several arms, the summary of their traits,
      * truth.json of synth (what its people like). Prompts and answers are shown, no id. */
@@ -21,5 +29,7 @@ typedef struct {
 /* Not collective: rank 0 alone. The same folders give the same bytes. PX_BAD_INPUT: a run that is
  * no folder. */
 PX_CHECKED px_err *px_report_make(const px_report_job *job);
+/* A sweep alone, as a page (.html) or a figure (.svg). PX_BAD_INPUT: another ending. */
+PX_CHECKED px_err *px_report_sweep_make(const px_report_sweep *sweep, const char *path);
 
 #endif

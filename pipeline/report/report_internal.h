@@ -149,6 +149,11 @@ void px_page_map(page_view *page);
 /* answers.c: traits by arm, and answers side by side, where the job names such files. */
 PX_CHECKED px_err *px_page_answers(page_view *page);
 PX_CHECKED px_err *px_page_facts(page_view *page);
+/* sweep.c: a section; *id counts the figures of the page. */
+PX_CHECKED px_err *px_page_sweep(px_str *out, const px_report_sweep *sweep, int *id);
+/* Up to <body>, with the style; the style alone. */
+void px_page_begin(px_str *out, const char *title);
+void px_page_style(px_str *out);
 /* "64.1 [60.2, 67.9]", times scale. */
 void px_html_interval(px_str *out, interval e, double scale, int decimals);
 /* Legend of the runs; dashes: 0 none, else the texts of the full and the broken line. */

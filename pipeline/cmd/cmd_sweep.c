@@ -1,0 +1,148 @@
+/* cmd_sweep.c - prismx sweep: a training with some keys varied; sweep table, sweep plot: what came
+ * out. */
+#include "cmd.h"
+#include "report.h"
+#include "sweep.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    KEY_DIR = 1,
+    KEY_RANKS,
+    KEY_THREADS,
+    KEY_DRY,
+    KEY_RETRY,
+    KEY_POINT,
+    KEY_SHARED,
+    KEY_VAR,
+    KEY_OUT,
+    VARS_MAX = 64
+};
+
+typedef struct {
+    const char *words[2], *vars[VARS_MAX], *out;
+    int n_words;
+    px_job_given given;
+    px_sweep_options run;
+} sweep_options;
+
+static error_t take_number(const struct argp_state *state, const char *name, const char *arg,
+                           int *out) {
+    int64_t n = 0;
+    error_t bad = px_cli_number(state, name, arg, &n);
+    *out = (int)PX_MIN(n, 1000000);
+    return bad;
+}
+
+static error_t parse_sweep(int key, char *arg, struct argp_state *state) {
+    sweep_options *o = state->input;
+    switch (key) {
+    case KEY_DIR:
+        o->given.dir = arg;
+        break;
+    case KEY_RANKS:
+        return take_number(state, "ranks", arg, &o->given.ranks);
+    case KEY_THREADS:
+        return take_number(state, "threads", arg, &o->given.threads);
+    case KEY_POINT:
+        return take_number(state, "point", arg, &o->run.point);
+    case KEY_SHARED:
+        o->run.shared = true;
+        break;
+    case KEY_DRY:
+        o->run.dry_run = true;
+        break;
+    case KEY_RETRY:
+        o->run.retry_failed = true;
+        break;
+    case KEY_OUT:
+        o->out = arg;
+        break;
+    case KEY_VAR:
+        if (o->given.n_vars >= VARS_MAX) {
+            argp_error(state, "more than %d --var options", VARS_MAX);
+            return EINVAL;
+        }
+        o->vars[o->given.n_vars++] = arg;
+        break;
+    case ARGP_KEY_ARG:
+        if (o->n_words >= 2) return ARGP_ERR_UNKNOWN;
+        o->words[o->n_words++] = arg;
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"job-dir", KEY_DIR, "DIR", 0, "Folder of the sweep (default: runs/NAME from here)", 0},
+    {"ranks", KEY_RANKS, "N", 0, "Ranks of every step that takes some, over the file's", 0},
+    {"threads", KEY_THREADS, "N", 0, "Threads a rank, over the file's", 0},
+    {"var", KEY_VAR, "NAME=VALUE", 0, "Value of ${NAME} in the base's job file; may be repeated",
+     0},
+    {"dry-run", KEY_DRY, NULL, 0, "Says what would run and why, and runs nothing", 0},
+    {"retry-failed", KEY_RETRY, NULL, 0, "Also points that failed and have not changed since", 0},
+    {"shared", KEY_SHARED, NULL, 0, "Only what all points share: corpus and reference", 0},
+    {"point", KEY_POINT, "K", 0,
+     "Only the training number K (from 1) and its evaluations; what all share has to be done", 0},
+    {"out", KEY_OUT, "FILE", 0, "plot: .html or .svg to write; table: a file in place of stdout",
+     0},
+    {0}};
+static const struct argp argp = {
+    options,
+    parse_sweep,
+    "SWEEP.json\ntable DIR\nplot DIR",
+    "Trains and evaluates once for every point of a grid or list of configurations. Corpus and "
+    "reference are made once, and so is a training that two points share. A point that fails does "
+    "not keep the others from running. Run again, it goes on.\v"
+    "Example:\n  prismx sweep jobs/ablation-alpha-beta-tu.json --var model=./Llama-3.1-8B --ranks "
+    "4\n"
+    "  prismx sweep table runs/ablation-alpha-beta-tu\n"
+    "  prismx sweep plot runs/ablation-alpha-beta-tu --out sweep.html",
+    NULL,
+    NULL,
+    NULL};
+
+static px_err *results(const sweep_options *o, bool plot) {
+    px_sweep sweep;
+    px_str text = {0};
+    PX_PASS(px_sweep_open(o->words[1], &sweep));
+    px_err *err = px_sweep_table(&sweep, &text);
+    if (!err && plot) {
+        px_report_sweep shown = {.name = sweep.job.name, .tsv = text.data, .n_keys = sweep.n_keys};
+        err = px_report_sweep_make(&shown, o->out);
+    } else if (!err && o->out) {
+        err = px_file_write(o->out, text.data, text.size);
+    } else if (!err) {
+        fwrite(text.data, 1, text.size, stdout);
+    }
+    px_str_free(&text);
+    px_sweep_free(&sweep);
+    return err;
+}
+
+px_err *cmd_sweep(px_ranks *ranks, int argc, char **argv) {
+    sweep_options o = {0};
+    px_sweep sweep;
+    PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
+    if (o.n_words == 0) PX_FAIL(PX_BAD_INPUT, "no sweep: give a sweep file");
+    bool table = !strcmp(o.words[0], "table"), plot = !strcmp(o.words[0], "plot");
+    if ((table || plot) && o.n_words < 2)
+        PX_FAIL(PX_BAD_INPUT, "sweep %s wants the folder of a sweep", o.words[0]);
+    if (plot) PX_PASS(px_cli_need("out", o.out));
+    if (table || plot) return results(&o, plot);
+    if (o.n_words > 1)
+        PX_FAIL(PX_BAD_INPUT, "%s %s: one sweep file is wanted, or table DIR, plot DIR", o.words[0],
+                o.words[1]);
+    o.given.vars = o.vars;
+    o.run.show = isatty(STDERR_FILENO);
+    PX_PASS(px_sweep_read(o.words[0], &o.given, &sweep));
+    px_err *err = px_sweep_run(&sweep, &o.run);
+    if (!err && !o.run.dry_run && !o.run.point && !o.run.shared)
+        px_info("%s: done, prismx sweep table %s", sweep.job.name, sweep.job.dir);
+    px_sweep_free(&sweep);
+    return err;
+}
