@@ -89,7 +89,7 @@ static const struct argp argp = {options,
 static px_err *take_sweep(report_options *o, const char *dir) {
     int i = o->n_sweeps;
     if (i == SWEEPS_MAX) PX_FAIL(PX_BAD_INPUT, "more than %d sweeps", SWEEPS_MAX);
-    PX_PASS(px_sweep_open(dir, &o->open[i]));
+    PX_PASS(px_sweep_open(dir, NULL, &o->open[i]));
     o->n_sweeps++;
     PX_PASS(px_sweep_table(&o->open[i], &o->tables[i]));
     o->sweeps[i] = (px_report_sweep){

@@ -94,7 +94,7 @@ static const struct argp_option options[] = {
 static const struct argp argp = {
     options,
     parse_sweep,
-    "SWEEP.json\ntable DIR\nplot DIR",
+    "SWEEP.json\nDIR\ntable DIR\nplot DIR",
     "Trains and evaluates once for every point of a grid or list of configurations. Corpus and "
     "reference are made once, and so is a training that two points share. A point that fails does "
     "not keep the others from running. Run again, it goes on.\v"
@@ -109,7 +109,7 @@ static const struct argp argp = {
 static px_err *results(const sweep_options *o, bool plot) {
     px_sweep sweep;
     px_str text = {0};
-    PX_PASS(px_sweep_open(o->words[1], &sweep));
+    PX_PASS(px_sweep_open(o->words[1], NULL, &sweep));
     px_err *err = px_sweep_table(&sweep, &text);
     if (!err && plot) {
         px_report_sweep shown = {.name = sweep.job.name, .tsv = text.data, .n_keys = sweep.n_keys};

@@ -180,6 +180,9 @@ typedef struct {
      * only what hangs on them, and is noted in failed. */
     const bool *wanted, *may_fail;
     bool *failed;
+    px_err *(*begun)(
+        const void *context); /* called once the folder is locked and made; NULL: not */
+    const void *context;
     bool leave_failed; /* a step of may_fail that failed with the same key is not tried again */
     bool dry_run;      /* says what would run and why */
     bool show;         /* steps' output on stderr as well */

@@ -440,6 +440,7 @@ px_err *px_job_run(px_job *job, const px_job_run_options *options) {
     if (!options->dry_run && only < 0 && !options->wanted)
         PX_PASS(px_job_lock_take(path, what, false, 0, &lock));
     px_err *err = options->dry_run ? NULL : px_job_folder_make(job);
+    if (!err && !options->dry_run && options->begun) err = options->begun(options->context);
     if (!err) err = run_steps(&r, from, only);
     px_job_lock_drop(&lock);
     return err;

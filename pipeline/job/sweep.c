@@ -390,7 +390,7 @@ px_err *px_sweep_read(const char *path, const px_job_given *given, px_sweep *out
     *out = (px_sweep){0};
     sweep_reader r = {.sweep = out, .path = path, .given = given};
     px_err *err = NULL;
-    if (px_path_is_dir(path)) return px_sweep_open(path, out);
+    if (px_path_is_dir(path)) return px_sweep_open(path, given, out);
     PX_PASS(px_arena_new(65536, &r.arena));
     char *copy = job_text(r.arena, "%s", path);
     PX_PASS_TO(done, px_arena_ok(r.arena));

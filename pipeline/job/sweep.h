@@ -26,10 +26,16 @@ typedef struct {
     px_arena *arena;
 } px_sweep;
 
-/* Reads a sweep file; every point's configuration is checked. PX_BAD_INPUT names key and point. */
+/* Reads a sweep file, or opens a sweep's folder; every point's configuration is checked.
+ * PX_BAD_INPUT names key and point. */
 PX_CHECKED px_err *px_sweep_read(const char *path, const px_job_given *given, px_sweep *out);
-/* The sweep of a folder in which one has run. */
-PX_CHECKED px_err *px_sweep_open(const char *dir, px_sweep *out);
+/* The sweep of a folder in which one has run, or that px_sweep_make made. given NULL: nothing; its
+ * vars and folder are not looked at. */
+PX_CHECKED px_err *px_sweep_open(const char *dir, const px_job_given *given, px_sweep *out);
+/* The folder with job.json and sweep.json, and nothing run: px_sweep_open then knows it, on
+ * whatever machine (`prismx sweep DIR --shared`, then `prismx sweep DIR --point K` for 1 …
+ * px_sweep_n, at most `parallel` at once). */
+PX_CHECKED px_err *px_sweep_make(const px_sweep *sweep);
 /* Does the folder hold one? */
 bool px_sweep_is(const char *dir);
 void px_sweep_free(px_sweep *sweep);

@@ -38,6 +38,8 @@ static px_err *name_failed(const px_sweep *s, const bool *failed) {
     return err;
 }
 
+static px_err *begun(const void *sweep) { return sweep_write(sweep); }
+
 px_err *px_sweep_run(px_sweep *s, const px_sweep_options *o) {
     const int n = s->job.n_steps;
     bool *wanted = px_take(s->arena, bool, n), *may_fail = px_take(s->arena, bool, n);
@@ -54,14 +56,12 @@ px_err *px_sweep_run(px_sweep *s, const px_sweep_options *o) {
         mark_unit(s, u, wanted, o->point ? u == o->point - 1 : !o->shared);
         mark_unit(s, u, may_fail, true);
     }
-    if (!o->dry_run) {
-        PX_PASS(px_dir_make(s->job.dir));
-        PX_PASS(sweep_write(s));
-    }
     px_info("%s: %d points, %d trainings", s->job.name, s->n_points, s->n_units);
     px_job_run_options run = {.wanted = o->point || o->shared ? wanted : NULL,
                               .may_fail = may_fail,
                               .failed = failed,
+                              .begun = begun,
+                              .context = s,
                               .leave_failed = !o->retry_failed,
                               .dry_run = o->dry_run,
                               .show = o->show};

@@ -303,17 +303,27 @@ static px_err *open_fill(px_sweep *s, const cJSON *json, const char *where) {
     return find_units(s, hexes);
 }
 
-px_err *px_sweep_open(const char *dir, px_sweep *out) {
+px_err *px_sweep_make(const px_sweep *sweep) {
+    PX_PASS(px_job_folder_make(&sweep->job));
+    return sweep_write(sweep);
+}
+
+px_err *px_sweep_open(const char *dir, const px_job_given *given, px_sweep *out) {
     cJSON *json = NULL;
     px_err *err = NULL;
     char *path = px_path_join(dir, "sweep.json");
+    px_job_given resources = {0};
     *out = (px_sweep){0};
+    if (given) {
+        resources.ranks = given->ranks;
+        resources.threads = given->threads;
+    }
     if (!path) PX_NO_MEMORY();
     if (!px_path_exists(path))
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s: no sweep's folder (sweep.json is missing)", dir);
     PX_PASS_TO(done, px_arena_new(65536, &out->arena));
     PX_PASS_TO(done, px_json_read(path, false, &json));
-    PX_PASS_TO(done, px_job_read(dir, NULL, &out->job));
+    PX_PASS_TO(done, px_job_read(dir, &resources, &out->job));
     err = open_fill(out, json, path);
 done:
     cJSON_Delete(json);

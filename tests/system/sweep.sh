@@ -23,7 +23,7 @@ refuses point-first 2 'needs reference, which has to run before it' "$X" sweep s
 check shared "$X" sweep s.json --shared
 same shared-alone "$(runs | tr '\n' ' ')" "reference "
 # Without people's embeddings the soft tokens do not matter: four points, three trainings.
-check point "$X" sweep s.json --point 3
+check point "$X" sweep runs/s --point 3
 same point-alone "$(runs | sed 's/-.*//' | tr '\n' ' ')" "train seen unseen "
 refuses point-too-high 2 'there are points 1 to 3' "$X" sweep s.json --point 4
 check table-half "$X" sweep table runs/s

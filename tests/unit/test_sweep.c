@@ -175,8 +175,30 @@ static void wrong_sweeps_are_refused(void **state) {
     };
     for (size_t i = 0; i < PX_COUNT(cases); i++)
         px_assert_error(take(cases[i].text), PX_BAD_INPUT, cases[i].part);
-    px_assert_error(px_sweep_open("data", &sweep), PX_BAD_INPUT, "sweep.json is missing");
+    px_assert_error(px_sweep_open("data", NULL, &sweep), PX_BAD_INPUT, "sweep.json is missing");
     assert_false(px_sweep_is("data"));
+}
+
+static void a_folder_is_a_sweep_again(void **state) {
+    (void)state;
+    px_sweep again;
+    px_str one = {0}, two = {0};
+    px_job_given given = {.ranks = 7};
+    px_assert_ok(take("{" BASE ", 'grid': {'user.model': ['none', 'bank'], 'user.tokens': [1, 2]}, "
+                      "'parallel': 5}"));
+    px_assert_ok(px_sweep_make(&sweep));
+    assert_true(px_sweep_is("runs/s"));
+    px_assert_ok(px_sweep_read("runs/s", &given, &again));
+    assert_int_equal(again.n_points, 4);
+    assert_int_equal(px_sweep_n(&again), 3);
+    assert_int_equal(again.parallel, 5);
+    assert_int_equal(again.job.steps[again.units[0].train].ranks, 7);
+    px_assert_ok(px_sweep_table(&sweep, &one));
+    px_assert_ok(px_sweep_table(&again, &two));
+    assert_string_equal(one.data, two.data);
+    px_str_free(&one);
+    px_str_free(&two);
+    px_sweep_free(&again);
 }
 
 static void a_table_of_nothing_is_na(void **state) {
@@ -240,6 +262,7 @@ int main(void) {
                                         gone),
         cmocka_unit_test_setup_teardown(a_base_may_be_a_file, fresh, gone),
         cmocka_unit_test_setup_teardown(wrong_sweeps_are_refused, fresh, gone),
+        cmocka_unit_test_setup_teardown(a_folder_is_a_sweep_again, fresh, gone),
         cmocka_unit_test_setup_teardown(a_table_of_nothing_is_na, fresh, gone),
         cmocka_unit_test_setup_teardown(figures_mark_what_no_other_beats, fresh, gone),
     };
