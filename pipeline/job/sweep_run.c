@@ -134,7 +134,7 @@ static px_err *add_point(const px_sweep *s, const px_sweep_point *point, px_str 
     estimate e[N_ESTIMATES];
     cJSON *manifest = NULL, *seen = NULL, *unseen = NULL;
     px_str state = {0};
-    bool done[3];
+    bool done[3] = {false};
     px_err *err = unit_state(s, unit, done, &state);
     const cJSON *row = done[1] ? summary_row(&s->job.steps[unit->seen], "seen", &seen) : NULL;
     /* A pooled model has one embedding for all: nobody's. */
