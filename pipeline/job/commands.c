@@ -11,7 +11,7 @@ static const job_command commands[] = {
     {"synth", false, false, false, "", "out:O users:v seed:v taste:v", "", PX_JOB_VALUE},
     {"prepare", true, false, true, "data. model.", CONFIG "data:i model:i out:o cross-check:f strict:f", "out:.report.json", PX_JOB_VALUE},
     {"reference", true, false, true, "precision", CONFIG "corpus:i model:i", "", PX_JOB_VALUE},
-    {"train", true, true, true, "", CONFIG "corpus:i model:i out:O", "", PX_JOB_VALUE},
+    {"train", true, true, true, "", CONFIG "corpus:i model:i out:O checkpoint-at:v", "", PX_JOB_VALUE},
     {"eval", true, false, false, "", CONFIG "run:i model:i step:v corpus:i split:v out:o tsv:o against:i token-logps:f truth:i", "out:.json", PX_JOB_VALUE},
     {"prompts", false, false, false, "", "data:i corpus:i split:v limit:v out:o", "", PX_JOB_VALUE},
     {"generate", true, true, false, "", CONFIG "run:i model:i step:v prompts:i out:o user:v stop:v arms:i data:i corpus:i "
@@ -19,6 +19,7 @@ static const job_command commands[] = {
         "ignore-eos:f n:v logprobs:v batch:v seed:v", "", PX_JOB_VALUE},
     {"traits", true, false, false, "", CONFIG "answers:i trials:i out:o reference:v lists:i bootstrap:v seed:v validate:f pairs:v judge:i", "out:.summary.json", PX_JOB_VALUE},
     {"export", false, false, false, "", "run:i step:v format:v out:O model:i", "", PX_JOB_VALUE},
+    {"verify", false, false, false, "", "corpus:i model:i steps:v from-step:v fresh-reference:f inputs:f keep:f", "", PX_JOB_INPUT},
     {"report", false, false, false, "", "out:o format:v answers:i traits:i truth:i", "", PX_JOB_INPUT},
 };
 /* clang-format on */
