@@ -3,15 +3,20 @@
  * since a file system may hang too.
  * - A rank that stands still for a quarter of timeout_s writes waits-RANK, again every period.
  * - Where anybody waits, every rank that lives writes: waits-RANK or works-RANK.
- * - From half of timeout_s on, a rank whose file is missing or old has not been heard of. */
+ * - From half of timeout_s on, a rank whose file is missing or old has not been heard of; one of
+ * another machine that waits too is tried over the network, which may be what is cut. */
 #include "dist_internal.h"
 #include "watch.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +73,31 @@ static double age_between(const char *path, const char *mine) {
     return difftime(b.st_mtime, a.st_mtime);
 }
 
+/* Whether a machine can be reached: a closed port refuses, a cut network says nothing. */
+static bool answers(const char *host) {
+    struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM};
+    if (getaddrinfo(host, "9", &hints, &found)) return true; /* not known: nothing to say */
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), why = 0;
+    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen)) why = errno;
+    freeaddrinfo(found);
+    if (fd >= 0 && why == EINPROGRESS) {
+        struct pollfd one = {.fd = fd, .events = POLLOUT};
+        socklen_t size = sizeof why;
+        why = ETIMEDOUT;
+        if (poll(&one, 1, 1000) == 1) getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &size);
+    }
+    if (fd >= 0) close(fd);
+    return fd < 0 || why == 0 || why == ECONNREFUSED;
+}
+
+/* Another machine's rank waits too, and writes where we read. */
+static void cut_off(int rank, const char *host, px_str *out) {
+    const char *mine = tell.hosts + (size_t)tell.ranks.rank * HOST_SIZE;
+    if (!strcmp(host, mine)) return;
+    px_str_format(out, "; rank %d on %s waits too%s", rank, host,
+                  answers(host) ? "" : ", and its machine cannot be reached: the network is cut");
+}
+
 static void about(int rank, const char *mine, px_str *out) {
     char path[4096], where[128] = "";
     const char *host = tell.hosts + (size_t)rank * HOST_SIZE;
@@ -85,7 +115,10 @@ static void about(int rank, const char *mine, px_str *out) {
                       host);
         return;
     }
-    if (waits) return; /* as we do */
+    if (waits) { /* as we do: the fault is in between, or this is no longer the same run */
+        cut_off(rank, host, out);
+        return;
+    }
     FILE *file = fopen(path, "r");
     if (file && fgets(where, sizeof where, file)) where[strcspn(where, "\n")] = 0;
     if (file) fclose(file);
