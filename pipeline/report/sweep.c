@@ -79,7 +79,7 @@ static void mark_best(sweep_view *s) {
 }
 
 static px_err *sweep_read(const px_report_sweep *sweep, sweep_view *s) {
-    const char *heads[COLUMNS_MOST], *cells[COLUMNS_MOST];
+    const char *heads[COLUMNS_MOST] = {0}, *cells[COLUMNS_MOST] = {0};
     size_t lines = 0;
     PX_PASS(px_arena_new(65536, &s->arena));
     char *rest = px_arena_text(s->arena, sweep->tsv, strlen(sweep->tsv));
@@ -335,9 +335,10 @@ static px_err *svg_page(const px_report_sweep *sweep, px_str *out) {
     if (!err) panels(&s, &inner, 1);
     if (!err) err = px_str_ok(&inner);
     for (const char *at = err ? NULL : inner.data, *next; at; at = next) {
-        int width = 0, height = 0;
+        char *after = NULL;
         const char *end = NULL;
-        if (sscanf(at + sizeof begin - 1, "%d %d", &width, &height) != 2) break;
+        int width = (int)strtol(at + sizeof begin - 1, &after, 10);
+        int height = (int)strtol(after, NULL, 10);
         next = strstr(at + 1, begin);
         end = next ? next : inner.data + inner.size;
         px_str_format(&placed, "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" ",
