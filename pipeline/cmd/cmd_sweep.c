@@ -2,7 +2,7 @@
  * out. */
 #include "cmd.h"
 #include "report.h"
-#include "sweep.h"
+#include "slurm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,6 +18,9 @@ enum {
     KEY_SHARED,
     KEY_VAR,
     KEY_OUT,
+    KEY_SUBMIT,
+    KEY_PRINT,
+    KEY_CLUSTER,
     VARS_MAX = 64
 };
 
@@ -26,6 +29,8 @@ typedef struct {
     int n_words;
     px_job_given given;
     px_sweep_options run;
+    const char *cluster;
+    bool submit, print;
 } sweep_options;
 
 static error_t take_number(const struct argp_state *state, const char *name, const char *arg,
@@ -53,6 +58,15 @@ static error_t parse_sweep(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_DRY:
         o->run.dry_run = true;
+        break;
+    case KEY_SUBMIT:
+        o->submit = true;
+        break;
+    case KEY_PRINT:
+        o->print = true;
+        break;
+    case KEY_CLUSTER:
+        o->cluster = arg;
         break;
     case KEY_RETRY:
         o->run.retry_failed = true;
@@ -88,6 +102,10 @@ static const struct argp_option options[] = {
     {"shared", KEY_SHARED, NULL, 0, "Only what all points share: corpus and reference", 0},
     {"point", KEY_POINT, "K", 0,
      "Only the training number K (from 1) and its evaluations; what all share has to be done", 0},
+    {"submit", KEY_SUBMIT, NULL, 0,
+     "Into Slurm: what all points share, one array with a task a training, the table", 0},
+    {"print", KEY_PRINT, NULL, 0, "With --submit: only shows the batch scripts", 0},
+    {"cluster", KEY_CLUSTER, "FILE", 0, "With --submit: what the site wants", 0},
     {"out", KEY_OUT, "FILE", 0, "plot: .html or .svg to write; table: a file in place of stdout",
      0},
     {0}};
@@ -124,6 +142,17 @@ static px_err *results(const sweep_options *o, bool plot) {
     return err;
 }
 
+static px_err *submit(const sweep_options *o, px_sweep *sweep) {
+    px_cluster cluster;
+    px_submit_options how = {.print = o->print};
+    if (o->run.point || o->run.shared || o->run.dry_run)
+        PX_FAIL(PX_BAD_INPUT, "--submit with --point, --shared or --dry-run; --print only shows");
+    PX_PASS(px_cluster_read(o->cluster, &cluster));
+    px_err *err = px_submit_sweep(sweep, &cluster, &how, o->run.retry_failed);
+    px_cluster_free(&cluster);
+    return err;
+}
+
 px_err *cmd_sweep(px_ranks *ranks, int argc, char **argv) {
     sweep_options o = {0};
     px_sweep sweep;
@@ -134,14 +163,16 @@ px_err *cmd_sweep(px_ranks *ranks, int argc, char **argv) {
         PX_FAIL(PX_BAD_INPUT, "sweep %s wants the folder of a sweep", o.words[0]);
     if (plot) PX_PASS(px_cli_need("out", o.out));
     if (table || plot) return results(&o, plot);
+    if (!o.submit && (o.print || o.cluster))
+        PX_FAIL(PX_BAD_INPUT, "--print and --cluster go with --submit");
     if (o.n_words > 1)
         PX_FAIL(PX_BAD_INPUT, "%s %s: one sweep file is wanted, or table DIR, plot DIR", o.words[0],
                 o.words[1]);
     o.given.vars = o.vars;
     o.run.show = isatty(STDERR_FILENO);
     PX_PASS(px_sweep_read(o.words[0], &o.given, &sweep));
-    px_err *err = px_sweep_run(&sweep, &o.run);
-    if (!err && !o.run.dry_run && !o.run.point && !o.run.shared)
+    px_err *err = o.submit ? submit(&o, &sweep) : px_sweep_run(&sweep, &o.run);
+    if (!err && !o.submit && !o.run.dry_run && !o.run.point && !o.run.shared)
         px_info("%s: done, prismx sweep table %s", sweep.job.name, sweep.job.dir);
     px_sweep_free(&sweep);
     return err;

@@ -366,7 +366,8 @@ px_err *px_job_folder_make(const px_job *job) {
     px_str_char(&text, '\n');
     px_err *err = px_str_ok(&text);
     if (!err && !path) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
-    if (!err) err = job_file_write(path, text.data, text.size);
+    /* Read from there: steps that run at the same time have nothing to say anew. */
+    if (!err && strcmp(path, job->path) != 0) err = job_file_write(path, text.data, text.size);
     free(path);
     px_str_free(&text);
     return err;

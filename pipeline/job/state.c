@@ -16,9 +16,11 @@ const char *job_step_path(const px_job *job, int step, const char *ending) {
 
 px_err *job_file_write(const char *path, const char *text, size_t size) {
     const char *slash = strrchr(path, '/');
-    char *temp = NULL;
+    char *temp = NULL, host[256] = "";
     int dir = slash ? (int)(slash - path) + 1 : 0;
-    if (asprintf(&temp, "%.*s.%s.%ld.tmp", dir, path, path + dir, (long)getpid()) < 0)
+    /* Steps of one job run on several hosts, where process ids repeat. */
+    gethostname(host, sizeof host - 1);
+    if (asprintf(&temp, "%.*s.%s.%s.%ld.tmp", dir, path, path + dir, host, (long)getpid()) < 0)
         PX_NO_MEMORY();
     FILE *file = fopen(temp, "wb");
     int why = errno;

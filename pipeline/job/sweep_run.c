@@ -60,7 +60,8 @@ px_err *px_sweep_run(px_sweep *s, const px_sweep_options *o) {
     px_job_run_options run = {.wanted = o->point || o->shared ? wanted : NULL,
                               .may_fail = may_fail,
                               .failed = failed,
-                              .begun = begun,
+                              .begun =
+                                  o->point ? NULL : begun, /* tasks of an array leave it alone */
                               .context = s,
                               .leave_failed = !o->retry_failed,
                               .dry_run = o->dry_run,

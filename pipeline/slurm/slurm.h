@@ -6,6 +6,7 @@
 #define PX_SLURM_H
 
 #include "job.h"
+#include "sweep.h"
 
 /* --- the cluster file --- */
 typedef struct {
@@ -52,6 +53,11 @@ typedef struct {
  */
 PX_CHECKED px_err *px_submit(px_job *job, const px_cluster *cluster,
                              const px_submit_options *options);
+
+/* A sweep: what all points share as jobs of their own, then one array with a task a training, at
+ * most sweep->parallel at once, then its table and plot, however the points ended. */
+PX_CHECKED px_err *px_submit_sweep(px_sweep *sweep, const px_cluster *cluster,
+                                   const px_submit_options *options, bool retry_failed);
 
 /* --- ids kept in DIR/slurm.json: label → id --- */
 /* *out: a JSON object of the caller's; empty where there is no file. */

@@ -243,6 +243,46 @@ interrupt_network_cut() {
     ends_the_same network-cut 1
 }
 
+# 3 x 3 x 2 trainings as one array, at most three at once, on what was made once for all.
+cat >sweep.json <<END
+{
+  "name": "sweep", "ranks": 1, "threads": 1, "time": "20:00", "parallel": 3,
+  "base": {"config": "$ROOT/configs/ppft.json", "data": "$T/here/data", "model": "$T/here/tiny",
+    "set": {"train.steps": 3, "batch.pairs": 2, "optim.warmup_steps": 0, "optim.lr": 1e-3}},
+  "grid": {"loss.alpha": [0.25, 0.5, 0.75], "loss.beta": [0.1, 0.3, 0.5], "user.tokens": [1, 2]}
+}
+END
+sweep_array() {
+    unbroken || {
+        fail sweep "no data: $(tail -n 1 err)"
+        return
+    }
+    check sweep-submit "$X" sweep sweep.json --submit --cluster two.json --job-dir "$T/sweep" || return
+    cp "$T/out" submit.out
+    local points=$(id_of points) table=$(id_of table) plot=$(id_of plot)
+    same sweep-throttle "$(field "$points" ArrayTaskThrottle)" 3
+    check sweep-submit-twice "$X" sweep sweep.json --submit --cluster two.json --job-dir "$T/sweep"
+    same sweep-twice-queues-nothing "$(grep -c 'left as it is' "$T/out")" "$(grep -c ' job [0-9]' submit.out)"
+    till_state "$table" COMPLETED 600 && till_state "$plot" COMPLETED 60 && ok sweep-completes ||
+        fail sweep-completes "$(squeue -h -t all | tail -n 5 | tr '\n' ' ') $(what_said sweep)"
+    same sweep-points-done "$(awk -F '\t' 'NR > 1 { print $(NF - 1) }' sweep/table.tsv | sort | uniq -c | tr -s ' ')" " 18 done"
+    same sweep-points-differ "$(awk -F '\t' 'NR > 1 { print $4 }' sweep/table.tsv | sort -u | wc -l)" 18
+    [ -s sweep/plot.html ] && ok sweep-plot || fail sweep-plot "no plot.html"
+    # The reference was computed by its own step and read by every training.
+    same sweep-reference-once "$(ls sweep/logs/reference*.log | wc -l)" 1
+    same sweep-reference-read "$(grep -l 'reference: log-probabilities of .* from ' sweep/logs/train-*.log | wc -l)" 18
+    "$X" status sweep >"$T/out" 2>err
+    grep -q 'points .*18 tasks: 0 wait, 0 run, 18 completed' "$T/out" && ok sweep-status || fail sweep-status "$(grep points "$T/out")"
+    # The first and the last point, made here.
+    check sweep-here-shared "$X" sweep sweep.json --shared --job-dir "$T/sweep-here"
+    check sweep-here-first "$X" sweep sweep.json --point 1 --job-dir "$T/sweep-here"
+    check sweep-here-last "$X" sweep sweep.json --point 18 --job-dir "$T/sweep-here"
+    "$X" sweep table sweep-here >here.tsv 2>err
+    for n in 2 19; do same "sweep-row-$n" "$(sed -n ${n}p sweep/table.tsv)" "$(sed -n ${n}p here.tsv)"; done
+    check sweep-finished "$X" sweep sweep.json --submit --cluster two.json --job-dir "$T/sweep"
+    same sweep-finished-keeps "$(grep -c ' job [0-9]' "$T/out")" 0
+}
+
 ! wanted whole || whole_job
 ! wanted usr1 || interrupt_usr1
 ! wanted rank-killed || interrupt_rank_killed
@@ -254,5 +294,6 @@ interrupt_network_cut() {
 ! wanted slurmd all || interrupt_slurmd_killed
 ! wanted network-cut all || interrupt_network_cut
 ! wanted node-crashed all || interrupt_node_crashed
+! wanted sweep all || sweep_array
 ! wanted time-limit all || interrupt_time_limit
 finish

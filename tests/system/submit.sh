@@ -36,6 +36,74 @@ mv runs/small/data/survey.jsonl away
 : >runs/small/data/survey.jsonl
 refuses script-fails 2 'corpus' env SLURM_JOB_ID=1 SLURM_JOB_NODELIST=here PRISMX_LAUNCHER=mpirun bash script2
 
+# What a batch script makes of its step's end, with a step and a scontrol of our own: STEP is what runs,
+# REASON what Slurm says of the job. `said` holds what it asked of Slurm, err its messages.
+mkdir bin
+cat >bin/scontrol <<'END'
+#!/bin/bash
+case $1 in
+requeue) echo "requeue $2" >>"$SAID" && exit 1 ;; # a real one would end the script here
+show) echo "JobId=1 JobState=COMPLETING Reason=${REASON-None}" ;;
+esac
+END
+chmod +x bin/scontrol
+export SLURM_JOB_ID=7 SLURM_JOB_NODELIST=here SAID=$T/said
+"$X" submit job.json --print >out 2>err
+sed -n '/^#!/,/^esac$/p' out | awk '/^#!/ { n++ } n == 1' |
+    sed "s|^[^ ]*prismx run .* &\$|bash -c \"\$STEP\" \&|; s|^out=.*|out=$T/run|; s|^state=.*|state=$T/state|; s|^log=.*|log=$T/log|" >scripted
+grep -q 'bash -c "$STEP" &' scripted && ok scripted || fail scripted "$(grep -n '&$' scripted)"
+# ends NAME CODE REQUEUES [SIGNAL]: runs it, signals it once the step says it is ready.
+ends() {
+    local pid rc
+    rm -f said ready
+    PATH=$T/bin:$PATH bash scripted >out 2>err &
+    pid=$!
+    if [ -n "${4-}" ]; then
+        for _ in $(seq 1 1200); do
+            [ ! -e ready ] || break
+            sleep 0.05
+        done
+        kill "-$4" $pid
+    fi
+    wait $pid
+    rc=$?
+    same "$1" "$rc, requeued $(cat said 2>/dev/null | wc -l)" "$2, requeued $3"
+}
+waits='trap "exit 3" USR1; : >ready; while :; do sleep 0.05; done'
+mkdir -p run/checkpoints runs/small/slurm
+STEP='exit 0' ends step-done 0 0
+STEP='exit 1' ends step-fails 1 0
+STEP='exit 2' ends step-wrong 2 0
+STEP='exit 3' ends step-stopped 3 1
+echo '  "code": 137,' >state
+STEP='exit 1' ends step-loses-a-rank 1 1
+grep -q 'ended with 137' err && ok step-says-137 || fail step-says-137 "$(tail -n 1 err)"
+echo '  "code": 0,' >state # an earlier step's: this one failed all the same
+STEP='exit 1' ends step-fails-later 1 0
+printf '%s\n' '== before' 'error: x (comm.timeout_s)' '== now' 'error: y' >log
+STEP='exit 1' ends step-fails-now 1 0
+printf '%s\n' '== now' 'error: rank 1: no progress for 9 s (comm.timeout_s)' >log
+STEP='exit 1' ends step-peer-dead 1 1
+rm state log
+export STEP=$waits
+ends usr1-requeues 3 1 USR1
+grep -q 'stopped at a checkpoint: queued again' err && ok usr1-says-so || fail usr1-says-so "$(tail -n 1 err)"
+STEP='trap "exit 3" TERM; : >ready; kill -TERM $PPID; kill -TERM $$' ends term-stays-cancelled 3 0
+grep -q 'ended by Slurm' err && ok term-says-so || fail term-says-so "$(tail -n 1 err)"
+REASON=TimeLimit STEP='trap "exit 3" TERM; kill -TERM $PPID; kill -TERM $$' ends term-at-limit 3 1
+SLURM_RESTART_COUNT=20 ends restarts-end 1 0 USR1
+grep -q 'allows no more' err && ok restarts-say-so || fail restarts-say-so "$(tail -n 1 err)"
+# Three starts in a row without a new checkpoint: no fourth. One in between begins the count anew.
+rm -f runs/small/slurm/*.stalls
+ends stall-1 3 1 USR1
+ends stall-2 3 1 USR1
+STEP="touch run/checkpoints/step-000001.h5; $waits" ends stall-reset 3 1 USR1
+ends stall-3 3 1 USR1
+ends stall-4 3 1 USR1
+ends stall-ends 1 0 USR1
+grep -q 'without getting any further' err && ok stall-says-so || fail stall-says-so "$(tail -n 1 err)"
+unset SLURM_JOB_ID SLURM_JOB_NODELIST STEP
+
 # With nothing in Slurm, status says what the folder knows; with ids and no Slurm, it warns.
 check status "$X" status job.json
 grep -q slurm out && fail status-without-slurm "$(grep slurm out)" || ok status-without-slurm
