@@ -274,7 +274,7 @@ cluster_up() {
 stop() {
     local name pid began alive n=$2
     while read -r name pid began; do
-        if [[ $name =~ $3 ]] && [ "$(start_time "$pid")" = "$began" ]; then kill "-$1" "$pid" || true; fi
+        if [[ $name =~ $3 ]] && [ "$(start_time "$pid")" = "$began" ]; then kill "-$1" "$pid" 2>/dev/null || true; fi
     done < <(tac "$D/pids")
     while :; do
         alive=

@@ -6,6 +6,7 @@
 # namespaces all of it is one skipped case.
 # Not in /tmp: each node has a /tmp of its own, and what they share must lie elsewhere.
 set -u
+shopt -s extglob
 export TMPDIR=${PX_SLURM_TMP:-/var/tmp}
 . "$(dirname "${BASH_SOURCE[0]}")/../system/lib.sh"
 HERE=$ROOT/tests/slurm
@@ -61,6 +62,8 @@ hurry() {
     [[ "$(field "$1" JobState)" == $2 ]]
 }
 till_state() { till "$3" hurry "$1" "$2"; } # ID PATTERN SECONDS
+ENDED='@(COMPLETED|FAILED|TIMEOUT|CANCELLED|NODE_FAIL|OUT_OF_MEMORY)'
+completes() { till_state "$1" "$ENDED" "$2" && [ "$(field "$1" JobState)" = COMPLETED ]; } # ID SECONDS
 steps_done() { [ "$(cat "$1/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$2" ]; }
 
 submit() { # NAME OPTIONS...
@@ -85,8 +88,7 @@ sed 's/"time"/"partition": "spare", "time"/' two.json >spare.json
 
 # A whole job, each of two ranks on a node of its own.
 train='"command": "train", "config": "'$ROOT/configs/ppft.json'", "set": {"optim.warmup_steps": 0,
-    "batch.pairs": 2, "train.steps": STEPS, "train.epochs": 100, "optim.lr": 1e-3, "checkpoint.every": 4,
-    "comm.timeout_s": 8}'
+    "batch.pairs": 2, "train.steps": STEPS, "train.epochs": 100, "optim.lr": 1e-3, "checkpoint.every": 4}'
 cat >whole.json <<END
 {
   "name": "whole", "ranks": 2, "threads": 1,
@@ -108,7 +110,7 @@ whole_job() {
     ids=$(sed -n 's/.* job \([0-9]*\).*/\1/p' submit.out | tr '\n' ' ')
     submit submit-twice whole.json --cluster two.json --job-dir "$T/whole" &&
         same submit-twice-queues-nothing "$(grep -c 'left as it is' submit.out)/$(squeue -h -t all | wc -l)" 6/6
-    if till_state "$report" COMPLETED 300 && till_state "$seen" COMPLETED 60; then ok job-completes; else
+    if completes "$report" 300 && completes "$seen" 60; then ok job-completes; else
         fail job-completes "$(squeue -h -t all | tr '\n' ' ') $(what_said whole)"
         return
     fi
@@ -129,7 +131,7 @@ whole_job() {
     check run-here "$X" run whole.json --job-dir "$T/here" --ranks 1
     same run-srun-same-bits "$(sha here/ppft)" "$(sha whole/ppft)"
     submit submit-mpirun whole.json --cluster mpirun.json --job-dir "$T/mpi" --ranks 3 || return
-    till_state "$(id_of ppft)" COMPLETED 300 || fail mpirun-completes "$(what_said mpi)"
+    completes "$(id_of ppft)" 300 || fail mpirun-completes "$(what_said mpi)"
     grep -q 'place: 3 ranks on 3 nodes' mpi/logs/ppft.log && ok mpirun-three-nodes ||
         fail mpirun-three-nodes "$(grep place: mpi/logs/ppft.log)"
     same run-mpirun-same-bits "$(sha mpi/ppft)" "$(sha whole/ppft)"
@@ -145,13 +147,13 @@ unbroken() {
     [ -e here/corpus.h5 ] || "$X" run whole.json --job-dir "$T/here" --ranks 1 >out 2>err || return 1
     "$X" run long.json --job-dir "$T/unbroken" --ranks 1 >out 2>err
 }
-# begin NAME CLUSTER: a training that is at its third step; $job its id.
+# begin NAME CLUSTER [JOB]: a training that is at its third step; $job its id.
 begin() {
     unbroken || {
         fail "$1" "no unbroken run: $(tail -n 1 err)"
         return 1
     }
-    submit "$1" long.json --cluster "$2" --job-dir "$T/$1" || return 1
+    submit "$1" "${3-long.json}" --cluster "$2" --job-dir "$T/$1" || return 1
     job=$(id_of ppft)
     till 120 steps_done "$1/ppft" 3 && return
     fail "$1" "no third step: $(field "$job" JobState) $(what_said "$1")"
@@ -159,8 +161,7 @@ begin() {
 }
 # ends_the_same NAME RESTARTS: it comes to its end, as if nothing had been.
 ends_the_same() {
-    if ! till_state "$job" '@(COMPLETED|FAILED|TIMEOUT|CANCELLED|NODE_FAIL)' 300 ||
-        [ "$(field "$job" JobState)" != COMPLETED ]; then
+    if ! completes "$job" 300; then
         fail "$1" "$(field "$job" JobState): $(what_said "$1")"
         return
     fi
@@ -168,8 +169,6 @@ ends_the_same() {
     same "$1-same-bits" "$(sha "$1/ppft")" "$(sha unbroken/ppft)"
     same "$1-each-step-once" "$(lines "$1/ppft")" "$(lines unbroken/ppft)"
 }
-shopt -s extglob
-
 interrupt_usr1() { # as before the time limit
     begin usr1 two.json || return
     scancel --batch -s USR1 "$job"
@@ -202,7 +201,7 @@ interrupt_requeue() {
 interrupt_preempted() {
     begin preempted spare.json || return
     sbatch --parsable -p main -N 3 --exclusive --output=/dev/null --wrap 'sleep 1' >other.id
-    if till_state "$(cat other.id)" COMPLETED 60; then ok preempted-gives-way; else fail preempted-gives-way "the other job is $(field "$(cat other.id)" JobState)"; fi
+    if completes "$(cat other.id)" 60; then ok preempted-gives-way; else fail preempted-gives-way "the other job is $(field "$(cat other.id)" JobState)"; fi
     ends_the_same preempted 1
 }
 interrupt_cancelled() { # stays cancelled; the same submit goes on
@@ -239,9 +238,10 @@ interrupt_time_limit() { # no USR1 comes through: the limit itself strikes
     grep -q 'the time limit was reached: queued again' time-limit/logs/slurm-ppft-*.out && ok time-limit-says-so || fail time-limit-says-so "$(what_said time-limit)"
 }
 interrupt_network_cut() {
-    begin network-cut two.json || return
+    sed 's/"checkpoint.every"/"comm.timeout_s": 15, "checkpoint.every"/' long.json >cut.json
+    begin network-cut two.json cut.json || return
     "$HERE/cluster.sh" node "$C" n2 cut
-    till 40 grep -q 'rank [01]: no progress for .* (comm.timeout_s) in .*, step [0-9]' network-cut/logs/ppft.log && ok network-cut-noticed ||
+    till 60 grep -q 'rank [01] .*no progress for .* (comm.timeout_s 15) in .*, step [0-9]' network-cut/logs/ppft.log && ok network-cut-noticed ||
         fail network-cut-noticed "$(what_said network-cut)"
     "$HERE/cluster.sh" node "$C" n2 join
     ends_the_same network-cut 1
@@ -267,7 +267,7 @@ sweep_array() {
     same sweep-throttle "$(field "$points" ArrayTaskThrottle)" 3
     check sweep-submit-twice "$X" sweep sweep.json --submit --cluster two.json --job-dir "$T/sweep"
     same sweep-twice-queues-nothing "$(grep -c 'left as it is' "$T/out")" "$(grep -c ' job [0-9]' submit.out)"
-    till_state "$table" COMPLETED 600 && till_state "$plot" COMPLETED 60 && ok sweep-completes ||
+    completes "$table" 600 && completes "$plot" 60 && ok sweep-completes ||
         fail sweep-completes "$(squeue -h -t all | tail -n 5 | tr '\n' ' ') $(what_said sweep)"
     same sweep-points-done "$(awk -F '\t' 'NR > 1 { print $(NF - 1) }' sweep/table.tsv | sort | uniq -c | tr -s ' ')" " 18 done"
     same sweep-points-differ "$(awk -F '\t' 'NR > 1 { print $4 }' sweep/table.tsv | sort -u | wc -l)" 18
