@@ -17,6 +17,9 @@ px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_ex
 /* Whole jobs. */
 px_command_run cmd_status, cmd_reference, cmd_sweep;
 
+/* Trials of people and simulated people. */
+px_command_run cmd_trials, cmd_stats;
+
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */
 PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc,

@@ -8,7 +8,7 @@
 /* clang-format off */
 static const job_command commands[] = {
     {"model", false, false, false, "", "like:v seed:v out:O", "", PX_JOB_VALUE},
-    {"synth", false, false, false, "", "out:O users:v seed:v taste:v", "", PX_JOB_VALUE},
+    {"synth", false, false, false, "", "out:O users:v seed:v taste:v trials:f people:v", "", PX_JOB_VALUE},
     {"prepare", true, false, true, "data. model.", CONFIG "data:i model:i out:o cross-check:f strict:f", "out:.report.json", PX_JOB_VALUE},
     {"reference", true, false, true, "precision", CONFIG "corpus:i model:i", "", PX_JOB_VALUE},
     {"train", true, true, true, "", CONFIG "corpus:i model:i out:O checkpoint-at:v", "", PX_JOB_VALUE},
@@ -18,6 +18,7 @@ static const job_command commands[] = {
         "max-new-tokens:v min-new-tokens:v temperature:v top-k:v top-p:v min-p:v repetition-penalty:v no-repeat-ngram:v "
         "ignore-eos:f n:v logprobs:v batch:v seed:v", "", PX_JOB_VALUE},
     {"traits", true, false, false, "", CONFIG "answers:i trials:i out:o reference:v lists:i bootstrap:v seed:v validate:f pairs:v judge:i", "out:.summary.json", PX_JOB_VALUE},
+    {"stats", true, false, false, "", "trials:i traits:i out:o reference:v by-position:f bootstrap:v plan-people:v seed:v", "out:.json", PX_JOB_INPUT},
     {"export", false, false, false, "", "run:i step:v format:v out:O model:i", "", PX_JOB_VALUE},
     {"verify", false, false, false, "", "corpus:i model:i steps:v from-step:v fresh-reference:f inputs:f keep:f", "", PX_JOB_INPUT},
     {"report", false, false, false, "", "out:o format:v answers:i traits:i truth:i", "", PX_JOB_INPUT},
