@@ -41,6 +41,8 @@ static const command commands[] = {
     {"sweep", cmd_sweep, NEEDS_SIGNALS, "a training with some keys varied; sweep table, plot"},
     {"status", cmd_status, 0, "where each step of a job stands"},
     {"model", cmd_model, 0, "what is in a model; model init: random weights"},
+    {"plan", cmd_plan, NEEDS_MPI,
+     "what a training will take: memory, time, disk; refuses what cannot fit"},
     {"doctor", cmd_doctor, NEEDS_MPI, "what this machine has and lacks, and what to do"},
 };
 

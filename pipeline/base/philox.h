@@ -25,6 +25,7 @@ typedef enum {
     PX_RNG_STATS = 21,        /* bootstrap of people: a = replicate, b = place */
     PX_RNG_PERMUTE = 22,      /* permutation of labels: a = replicate, b = person */
     PX_RNG_KMEANS = 23,       /* starts of k-means: a = start, b = centre */
+    PX_RNG_PLAN = 30,         /* conversations of a corpus that is not there yet: a = which */
     PX_RNG_TEST = 99
 } px_rng_purpose;
 

@@ -12,7 +12,7 @@
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
 px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
     cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits, cmd_run, cmd_doctor,
-    cmd_verify, cmd_diff, cmd_submit;
+    cmd_verify, cmd_diff, cmd_submit, cmd_plan;
 
 /* Whole jobs. */
 px_command_run cmd_status, cmd_reference, cmd_sweep;

@@ -127,7 +127,7 @@ done:
     return err;
 }
 
-px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed) {
+static px_err *random_find(const char *like, const random_shape **out) {
     const random_shape *random = NULL;
     px_str names = {0};
     for (size_t i = 0; i < PX_COUNT(shapes); i++) {
@@ -142,6 +142,20 @@ px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed) {
         return err;
     }
     px_str_free(&names);
+    *out = random;
+    return NULL;
+}
+
+px_err *px_shape_like(const char *like, px_shape *out) {
+    const random_shape *random = NULL;
+    PX_PASS(random_find(like, &random));
+    *out = random->shape;
+    return NULL;
+}
+
+px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed) {
+    const random_shape *random = NULL;
+    PX_PASS(random_find(like, &random));
     PX_PASS(px_dir_make(dir));
     PX_TRY(weights_write(dir, random, seed), "random model %s", dir);
     PX_TRY(px_config_json_write(dir, &random->shape, PX_BF16, random->bos, random->eos),

@@ -68,6 +68,8 @@ PX_CHECKED px_err *px_params_new(const px_config *config, const px_shape *shape,
  * the token table, w and o as user.init says, base weights from source; a function of
  * (config->seed) alone. */
 PX_CHECKED px_err *px_params_init(px_params *params, const px_config *config, px_source *source);
+/* The same parameters counted, without memory for them: for plans. */
+size_t px_params_count(const px_config *config, const px_shape *shape, int64_t n_users);
 void px_params_free(px_params *params);
 const px_param *px_params_find(const px_params *params, const char *name); /* NULL: none */
 /* SHA-256 over names, dims and values (little-endian f32) in order. */
@@ -116,6 +118,9 @@ PX_CHECKED px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows,
                                bool backward, px_pass **out);
 void px_pass_free(px_pass *pass);
 int64_t px_pass_bytes(const px_pass *pass);
+/* What px_pass_new would take for slots of n rows of a model that is not there: for plans. */
+PX_CHECKED px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n,
+                                    bool backward, int64_t *bytes);
 
 /* params NULL: the frozen base (reference), adapters off. drop_seed: seed of this step's dropout,
  * used only when `train`. */
@@ -164,5 +169,7 @@ PX_CHECKED px_err *px_export_merged(const char *dir, const px_params *params,
 /* Random weights of a shape (`like`: tiny, smollm2-135m, llama-3.2-1b, llama-3.1-8b) as a Hugging
  * Face folder. */
 PX_CHECKED px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed);
+/* The shape of that name. */
+PX_CHECKED px_err *px_shape_like(const char *like, px_shape *out);
 
 #endif

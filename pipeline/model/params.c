@@ -88,6 +88,15 @@ static void add_user(px_params *params) {
     }
 }
 
+size_t px_params_count(const px_config *config, const px_shape *shape, int64_t n_users) {
+    const size_t base = config->full_finetune ? px_base_layout_of(shape).n : 0;
+    const size_t row = (size_t)(config->user_tokens * shape->d), n = (size_t)n_users;
+    size_t user = 0;
+    if (config->user_model == PX_USER_BANK) user = (size_t)config->user_bank * (row + n);
+    if (config->user_model == PX_USER_INDIVIDUAL) user = row * (1 + n);
+    return base + px_lora_layout_of(config, shape, base).n + user;
+}
+
 px_err *px_params_new(const px_config *config, const px_shape *shape, int32_t n_users,
                       px_params **out) {
     px_arena *arena = NULL;

@@ -96,3 +96,23 @@ void px_pass_free(px_pass *pass) {
 }
 
 int64_t px_pass_bytes(const px_pass *pass) { return (int64_t)px_arena_peak(pass->arena); }
+
+px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n, bool backward,
+                         int64_t *bytes) {
+    enum { FEW = 64, MORE = 128 };
+    px_pass *pass = NULL;
+    int64_t few = 0;
+    px_model model = {.shape = *shape, .train = true};
+    model.type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
+    model.width_q = shape->n_heads * shape->head_dim;
+    model.width_kv = shape->n_kv_heads * shape->head_dim;
+    model.width_qkv = model.width_q + 2 * model.width_kv;
+    model.lora = px_lora_layout_of(config, shape, 0);
+    for (int32_t rows = FEW; rows <= MORE; rows += FEW) {
+        PX_PASS(px_pass_new(&model, rows, rows, rows, backward, &pass)); /* no page is touched */
+        if (rows == FEW) few = px_pass_bytes(pass);
+        if (rows == MORE) *bytes = few + (px_pass_bytes(pass) - few) * (n - FEW) / FEW;
+        px_pass_free(pass);
+    }
+    return NULL;
+}

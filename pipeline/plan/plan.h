@@ -1,0 +1,172 @@
+/* plan.h - what a training will take before it runs: memory, tokens, FLOPs, steps, time, disk, from
+ * a configuration, a model's shape, a corpus or PRISM's published numbers, and rates measured on
+ * this kind of machine (px_rates). Computes no loss and reads no weights. docs/plan.md says how. */
+#ifndef PX_PLAN_H
+#define PX_PLAN_H
+
+#include "train.h"
+
+/* --- rates of a machine --- */
+
+/* One model width, one precision, one core: operations a second of a layer and of the head, and
+ * bytes a second of what memory bounds. Seconds are the processor's, not the wall's. */
+typedef struct {
+    char like[32];                         /* whose shape */
+    double d, f32;                         /* width; 1 for f32, 0 for bf16 */
+    double forward, backward, weight_grad; /* linear layers, FLOP/s */
+    double lora_forward, lora_backward;
+    double attention_forward, attention_backward; /* 4 and 10 FLOPs a visible pair and element */
+    double head_forward, head_train, head_grad; /* without, with the expected row; of the matrix */
+    double rest_forward, rest_backward; /* norms, rope, gate: elements [rows, d + ffn] a second */
+} px_rate;
+
+#define PX_RATES_MAX 16
+typedef struct {
+    int ranks;                     /* of one machine */
+    double latency_s, bytes_per_s; /* of a sum of int64 over them */
+    double program_bytes;          /* resident in a rank before anything is read */
+} px_reduce_rate;
+
+typedef struct {
+    char machine[160]; /* processor, cores, kernels: what the file is named by */
+    int cores;
+    double efficiency;                   /* speed-up of all cores, over their number */
+    double adamw, exact, optimizer_rest; /* parameters a second, one core */
+    double pack, hash, disk;       /* weights packed a second; bytes hashed, written a second */
+    double program_bytes, start_s; /* of a process without MPI */
+    px_rate rates[PX_RATES_MAX];
+    px_reduce_rate reduce[PX_RATES_MAX];
+    int n_rates, n_reduce;
+    bool measured; /* false: nothing was; the numbers are guesses */
+    double load;   /* others' processes while it was measured */
+} px_rates;
+
+/* "amd-epyc-2-avx2": the kind of this machine as a file name's part. */
+void px_rates_machine(char out[160]);
+/* DIR/prismx/plan-MACHINE.json, DIR being XDG_CACHE_HOME or ~/.cache; heap. `path` not NULL: a copy
+ * of it. */
+PX_CHECKED px_err *px_rates_path(const char *path, char **out);
+/* *out guesses where there is no file. PX_BAD_INPUT: damaged, or another machine's. */
+PX_CHECKED px_err *px_rates_read(const char *path, px_rates *out);
+PX_CHECKED px_err *px_rates_write(const char *path, const px_rates *rates);
+/* Collective. Measures; on several ranks of one machine only sums over them and the program's
+ * memory, which are added to what `rates` holds. n_like names of shapes (px_shape_like). */
+PX_CHECKED px_err *px_calibrate_all(const px_ranks *ranks, const char *const *like, int n_like,
+                                    px_rates *rates);
+/* Rates of a width in between, by its logarithm. Pure. */
+px_rate px_rate_at(const px_rates *rates, int64_t d, bool f32);
+
+/* --- what is to be computed --- */
+
+/* One unit: pairs of one conversation that share a tree. */
+typedef struct {
+    int32_t nodes;   /* rows without soft tokens */
+    int32_t targets; /* response tokens, shared ones once */
+    int32_t wanted;  /* rows whose logits are needed */
+    int32_t pairs;
+    int64_t visible; /* Σ over rows of the rows each sees */
+} px_plan_unit;
+
+typedef struct {
+    int32_t n_units, n_pairs, n_users; /* of the training split; people with training pairs */
+    px_plan_unit *units;
+    int32_t n_batches,
+        *batch_first;         /* [n_batches + 1] in units, which stand in the epoch's order */
+    int32_t n_all, all_pairs; /* every conversation, for the reference */
+    px_plan_unit *all;
+    bool estimated;
+    px_arena *arena;
+} px_plan_corpus;
+/* From a corpus: the first epoch's order and trees as they really are. Free with _free. */
+PX_CHECKED px_err *px_plan_corpus_read(const char *path, const px_config *config,
+                                       px_plan_corpus *out);
+/* From PRISM's published numbers: 8,011 conversations of 1,396 people. */
+PX_CHECKED px_err *px_plan_corpus_guess(const px_config *config, px_plan_corpus *out);
+void px_plan_corpus_free(px_plan_corpus *corpus);
+
+typedef struct {
+    int64_t rows, soft, targets, wanted, visible;
+} px_work_sum;
+typedef struct {
+    px_work_sum all, fullest; /* of the step; of its fullest rank */
+    int n_slots, fullest_slots;
+    int64_t largest; /* rows of the largest slot */
+} px_plan_step;
+/* The batch's slots on `ranks` ranks, cut and shared out as training does. */
+PX_CHECKED px_err *px_plan_batch(const px_plan_corpus *corpus, const px_config *config,
+                                 int32_t batch, int ranks, px_arena *arena, px_plan_step *out);
+PX_CHECKED px_err *px_plan_reference(const px_plan_corpus *corpus, const px_config *config,
+                                     int ranks, px_arena *arena, px_plan_step *out);
+
+/* --- costs --- */
+
+typedef struct {
+    double forward, backward; /* FLOPs */
+} px_flops;
+px_flops px_plan_flops(const px_config *config, const px_shape *shape, const px_work_sum *work);
+/* Seconds of one core for a rank's slots of a step. */
+double px_plan_core_s(const px_rates *rates, const px_config *config, const px_shape *shape,
+                      const px_work_sum *work, bool train);
+
+typedef struct {
+    double program, weights, trainables, activations, scratch, corpus, loading, peak; /* bytes */
+} px_plan_memory;
+
+typedef struct {
+    int ranks, threads, machines;
+    double memory_bytes, disk_bytes; /* of a machine, of the run's folder; 0: not checked */
+    const char *model_name;
+    double source_bytes; /* of the weights' files; 0: as bf16 */
+} px_plan_place;
+
+typedef struct {
+    int64_t steps, pairs_epoch, tokens, soft_tokens, reference_tokens;
+    double slots_per_step, slots_fullest, users;
+    double trainables, parameters;
+    double step_flops, flops;
+    px_plan_memory memory;
+    double checkpoint_bytes, disk_bytes;
+    double start_s, reference_s, step_s, reduce_s, checkpoints_s, total_s;
+    double core_s;     /* of all ranks, without waiting */
+    double core_hours; /* cores held: ranks x threads x time */
+    bool estimated, measured;
+} px_plan;
+/* Predicts a run. Not collective. */
+PX_CHECKED px_err *px_plan_make(const px_config *config, const px_shape *shape,
+                                const px_plan_corpus *corpus, const px_rates *rates,
+                                const px_plan_place *place, px_plan *out);
+PX_CHECKED px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,
+                                     const px_plan_corpus *corpus, const px_rates *rates,
+                                     const px_plan_place *place, const px_plan_step *worst,
+                                     int64_t reference_rows, px_plan_memory *out);
+/* PX_BAD_INPUT: does not fit, with what would. */
+PX_CHECKED px_err *px_plan_fits(const px_config *config, const px_shape *shape,
+                                const px_plan_corpus *corpus, const px_rates *rates,
+                                const px_plan_place *place, const px_plan *plan);
+/* Seconds of a sum of `bytes` over ranks of one machine. */
+double px_plan_reduce_s(const px_rates *rates, int ranks, double bytes);
+
+void px_plan_print(const px_plan *plan, const px_plan_place *place, px_str *out);
+void px_plan_json(const px_plan *plan, const px_plan_place *place, px_str *out);
+
+/* --- scaling: a model, not a measurement --- */
+typedef struct {
+    int first, last;               /* ranks, doubled in between */
+    double bytes_per_s, latency_s; /* of the network, a rank */
+} px_plan_network;
+typedef struct {
+    bool weak;
+    int ranks;
+    double slots, compute_s, reduce_s, step_s, pairs_per_s, efficiency;
+} px_plan_point;
+/* Strong (the same batch) and weak (a batch for each rank) scaling of a step. points in arena. */
+PX_CHECKED px_err *px_plan_scale(const px_config *config, const px_shape *shape,
+                                 const px_plan_corpus *corpus, const px_rates *rates,
+                                 const px_plan_place *place, const px_plan_network *network,
+                                 px_arena *arena, px_plan_point **points, int *n);
+void px_plan_scale_tsv(const px_plan_point *points, int n, const px_plan_network *network,
+                       px_str *out);
+void px_plan_scale_svg(const px_plan_point *points, int n, const px_plan_network *network,
+                       px_str *out);
+
+#endif

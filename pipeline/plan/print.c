@@ -1,0 +1,95 @@
+/* print.c - a prediction as lines for people and as JSON. */
+#include <string.h>
+
+#include "plan.h"
+
+static const char *duration(double s, char out[48]) {
+    if (s < 1)
+        snprintf(out, 48, "%.2f s", s);
+    else if (s < 120)
+        snprintf(out, 48, "%.1f s", s);
+    else if (s < 7200)
+        snprintf(out, 48, "%.0f min", s / 60);
+    else
+        snprintf(out, 48, "%.1f h", s / 3600);
+    return out;
+}
+
+void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
+    const px_plan_memory *m = &p->memory;
+    char a[48], b[48], c[48], d[48], e[48];
+    px_str_format(out, "place       %d ranks of %d threads on %d machine%s, %s\n", place->ranks,
+                  place->threads, place->machines, place->machines > 1 ? "s" : "",
+                  place->model_name);
+    px_str_format(out, "corpus      %lld training pairs of %.0f people%s\n",
+                  (long long)p->pairs_epoch, p->users,
+                  p->estimated ? ", guessed from PRISM's published numbers" : "");
+    px_str_format(out, "tokens      %lld computed, of them %lld soft; reference %lld\n",
+                  (long long)p->tokens, (long long)p->soft_tokens, (long long)p->reference_tokens);
+    px_str_format(out, "steps       %lld of %.1f slots; the fullest rank computes %.1f\n",
+                  (long long)p->steps, p->slots_per_step, p->slots_fullest);
+    px_str_format(out, "trainables  %.4g of %.4g parameters\n", p->trainables,
+                  p->trainables + p->parameters);
+    px_str_format(out, "FLOPs       %.3g a step, %.3g in all\n", p->step_flops, p->flops);
+    px_str_format(
+        out,
+        "memory      %.3f GB a rank at most: program %.3f, weights %.3f, trainables %.3f, "
+        "activations %.3f, scratch %.3f, corpus %.3f\n",
+        m->peak / 1e9, m->program / 1e9, m->weights / 1e9, m->trainables / 1e9,
+        m->activations / 1e9, m->scratch / 1e9, m->corpus / 1e9);
+    px_str_format(out, "disk        %.3f GB, a checkpoint %.3f GB\n", p->disk_bytes / 1e9,
+                  p->checkpoint_bytes / 1e9);
+    px_str_format(out, "time        %s: start %s, reference %s, steps %s each, checkpoints %s%s\n",
+                  duration(p->total_s, a), duration(p->start_s, b), duration(p->reference_s, c),
+                  duration(p->step_s, d), duration(p->checkpoints_s, e),
+                  p->measured ? "" : " (a guess: nothing was measured here, see plan --calibrate)");
+    px_str_format(out, "cost        %.3g core-hours held, %.3g computed\n", p->core_hours,
+                  p->core_s / 3600);
+}
+
+void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
+    const px_plan_memory *m = &p->memory;
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"ranks", place->ranks},
+                   {"threads", place->threads},
+                   {"machines", place->machines},
+                   {"steps", (double)p->steps},
+                   {"pairs", (double)p->pairs_epoch},
+                   {"users", p->users},
+                   {"tokens", (double)p->tokens},
+                   {"soft_tokens", (double)p->soft_tokens},
+                   {"reference_tokens", (double)p->reference_tokens},
+                   {"slots_per_step", p->slots_per_step},
+                   {"slots_fullest_rank", p->slots_fullest},
+                   {"trainables", p->trainables},
+                   {"parameters", p->parameters},
+                   {"step_flops", p->step_flops},
+                   {"flops", p->flops},
+                   {"memory_bytes", m->peak},
+                   {"memory_program", m->program},
+                   {"memory_weights", m->weights},
+                   {"memory_trainables", m->trainables},
+                   {"memory_activations", m->activations},
+                   {"memory_scratch", m->scratch},
+                   {"memory_corpus", m->corpus},
+                   {"checkpoint_bytes", p->checkpoint_bytes},
+                   {"disk_bytes", p->disk_bytes},
+                   {"start_s", p->start_s},
+                   {"reference_s", p->reference_s},
+                   {"step_s", p->step_s},
+                   {"reduce_s", p->reduce_s},
+                   {"checkpoints_s", p->checkpoints_s},
+                   {"time_s", p->total_s},
+                   {"core_s", p->core_s},
+                   {"core_hours", p->core_hours}};
+    px_str_format(out, "{\"estimated\": %s, \"measured\": %s, \"model\": ",
+                  p->estimated ? "true" : "false", p->measured ? "true" : "false");
+    px_str_json(out, place->model_name, strlen(place->model_name));
+    for (size_t i = 0; i < PX_COUNT(numbers); i++) {
+        px_str_format(out, ", \"%s\": ", numbers[i].name);
+        px_str_double(out, numbers[i].value);
+    }
+    px_str_text(out, "}\n");
+}

@@ -1,0 +1,61 @@
+#!/bin/bash
+# plan.sh - prismx plan as a user sees it: rates measured and kept, counts that training then has, memory near what
+# it takes, what cannot fit refused with the key to change, scaling curves, wrong usage. No time is compared.
+. "$(dirname "$0")/lib.sh"
+export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
+cd "$T" || exit 1
+
+check model "$X" model init --like tiny --seed 1 --out tiny || finish
+check synth "$X" synth --users 6 --seed 3 --out data || finish
+check prepare "$X" prepare --data data --model tiny --out c.h5 || finish
+rates=(--rates "$T/rates.json")
+config=(--config "$ROOT/configs/ppft.json" --corpus c.h5 --model tiny --set optim.warmup_steps=0 --set batch.pairs=8
+    --set batch.slot_tokens=700 --set train.steps=3 --set threads=1)
+value() { sed -n "s/.*\"$1\": *\([-0-9.e+]*\).*/\1/p" "$2" | head -n 1; }
+
+check unmeasured "$X" plan "${rates[@]}" "${config[@]}"
+grep -q 'a guess: nothing was measured' out && ok says-guess || fail says-guess "$(grep time out)"
+refuses ranks-before-one 2 'calibrate first' mpirun -n 2 "$X" plan --calibrate "${rates[@]}"
+check calibrate "$X" plan --calibrate --like tiny "${rates[@]}"
+same calibrate-path "$(cat out)" "$T/rates.json"
+check calibrate-ranks mpirun -n 2 "$X" plan --calibrate "${rates[@]}"
+grep -q '"ranks": 2' rates.json && ok keeps-ranks || fail keeps-ranks "$(tail -n 2 rates.json)"
+check calibrate-again "$X" plan --calibrate --like tiny "${rates[@]}"
+grep -q '"ranks": 2' rates.json && ok again-keeps-ranks || fail again-keeps-ranks "$(tail -n 2 rates.json)"
+same leaves-nothing "$(find . -name '.prismx-plan*')" ""
+
+for n in 1 2; do
+    check "plan-$n" "$X" plan "${rates[@]}" "${config[@]}" --ranks "$n" --json
+    cp out plan.json
+    check "train-$n" mpirun -n "$n" "$X" train "${config[@]}" --out "run$n"
+    same "steps-$n" "$(value steps plan.json)" "$(wc -l <"run$n/metrics.jsonl")"
+    same "tokens-$n" "$(value tokens plan.json)" "$(tail -n 1 "run$n/metrics.jsonl" | sed 's/.*"num_tokens": \([0-9]*\).*/\1/')"
+    awk -v m="$(value memory_bytes plan.json)" -v seen="$(value peak_memory_bytes "run$n/manifest.json")" \
+        'BEGIN { exit !(m > 0.6 * seen && m < 1.6 * seen) }' && ok "memory-$n" ||
+        fail "memory-$n" "$(value memory_bytes plan.json) planned, $(value peak_memory_bytes "run$n/manifest.json") seen"
+done
+
+big=(--config "$ROOT/configs/ppft.json" --like llama-3.1-8b "${rates[@]}")
+check large "$X" plan "${big[@]}" --ranks 4 --threads 32 --cores 128 --memory 2T --disk 1T
+refuses memory 2 'does not fit: a rank needs .* GB.*--ranks [0-9]+ with --threads' "$X" plan "${big[@]}" --ranks 4 --memory 150G --disk 1T
+refuses memory-slots 2 'batch.slot_tokens=[0-9]+ would fit' "$X" plan --like smollm2-135m "${rates[@]}" \
+    --set batch.unit=pair --set batch.slot_tokens=65536 --memory 2G --disk 1T
+refuses memory-full 2 'full_finetune=false' "$X" plan "${big[@]}" --memory 100G --disk 1T --set full_finetune=true --set lora.r=0
+refuses disk 2 'checkpoint.keep' "$X" plan "${big[@]}" --memory 2T --disk 100M
+
+check scale "$X" plan "${big[@]}" --scale 1..64
+grep -q '^# a model, not a measurement' out && ok scale-says-model || fail scale-says-model "$(head -n 1 out)"
+same scale-rows "$(grep -c '^strong\|^weak' out)" 14
+check scale-figure "$X" plan "${big[@]}" --scale 1..1024 --bandwidth 1G --latency 20 --out s.svg
+grep -q 'a model, not a measurement: .* 1 GB/s and 20 us' s.svg && grep -q '</svg>' s.svg && ok scale-svg || fail scale-svg "$(head -c 300 s.svg)"
+
+echo '{"format": 1}' >bad.json
+refuses bad-rates 2 'calibrate measures them anew.*bad.json' "$X" plan --like tiny --rates bad.json
+refuses no-model 2 'model PATH or --like NAME is missing' "$X" plan
+refuses no-shape 2 'there are: tiny' "$X" plan --like small
+refuses no-corpus 2 'nothing.h5' "$X" plan --like tiny --corpus nothing.h5
+refuses bad-scale 2 'such as 1..1024' "$X" plan --like tiny --scale 8
+refuses bad-memory 2 'such as 64G' "$X" plan --like tiny --memory lots
+refuses machines 2 'at most one a rank' "$X" plan --like tiny --machines 3
+refuses full-and-lora 2 'set lora.r to 0' "$X" plan --like tiny --set full_finetune=true
+finish
