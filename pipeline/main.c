@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "help.h"
 
 enum { NEEDS_MPI = 1, NEEDS_SIGNALS = 2 };
 
@@ -44,6 +45,7 @@ static const command commands[] = {
     {"plan", cmd_plan, NEEDS_MPI,
      "what a training will take: memory, time, disk; refuses what cannot fit"},
     {"doctor", cmd_doctor, NEEDS_MPI, "what this machine has and lacks, and what to do"},
+    {"help", cmd_help, 0, "a command's help; man page; completion for bash and zsh"},
 };
 
 static void print_help(FILE *out) {
@@ -100,7 +102,7 @@ static int finish(px_ranks *ranks, px_err *err) {
 int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error with a name, not a death */
     argp_err_exit_status = PX_BAD_INPUT;
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+    if (argc < 2 || !strcmp(argv[1], "--help") || (argc == 2 && !strcmp(argv[1], "help"))) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? PX_BAD_INPUT : 0;
     }
@@ -115,6 +117,8 @@ int main(int argc, char **argv) {
     argv[1] = name;
     argc--;
     argv++;
+    for (size_t i = 0; i < PX_COUNT(commands); i++)
+        px_help_know(&(px_help_command){commands[i].name, commands[i].help, commands[i].run});
     px_ranks ranks;
     bool help = wants_help(argc, argv), mpi = (chosen->needs & NEEDS_MPI) && !help;
     px_err *err = px_ranks_open_all(mpi, &argc, &argv, &ranks);

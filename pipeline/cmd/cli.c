@@ -5,15 +5,51 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* What prismx help asks of the commands: their tables, or a line read and not run. */
+static struct {
+    px_cli_look *look;
+    void *context;
+    bool check, read; /* read: the line was parsed without an error */
+    px_cli_config config;
+} asked;
+
+void px_cli_describe(px_cli_look *look, void *context) {
+    asked.look = look;
+    asked.context = context;
+}
+
+void px_cli_check_begin(void) {
+    asked.check = true;
+    asked.read = false;
+    asked.config = (px_cli_config){0};
+}
+
+px_err *px_cli_check_end(px_err *err) {
+    px_config config;
+    asked.check = false;
+    if (!asked.read) return err;
+    px_err_free(err); /* the one that kept the command from running */
+    PX_PASS(px_cli_config_load(&asked.config, &config));
+    px_config_fini(&config);
+    return NULL;
+}
 
 px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc, char **argv,
                      void *input) {
     unsigned flags = ARGP_NO_EXIT;
     if (ranks->rank > 0) flags |= ARGP_SILENT;
+    if (asked.look) {
+        asked.look(asked.context, argp);
+        PX_FAIL(PX_BAD_INPUT, "only described");
+    }
     int why = argp_parse(argp, argc, argv, flags, NULL, input);
     if (why == ENOMEM) PX_NO_MEMORY();
     if (why) PX_FAIL(PX_BAD_INPUT, "bad usage: see prismx %s --help", strrchr(argv[0], ' ') + 1);
-    return NULL;
+    if (!asked.check) return NULL;
+    asked.read = true;
+    PX_FAIL(PX_BAD_INPUT, "only read");
 }
 
 error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
@@ -61,6 +97,7 @@ static error_t parse_config(int key, char *arg, struct argp_state *state) {
     default:
         return ARGP_ERR_UNKNOWN;
     }
+    if (asked.check) asked.config = *cli;
     return 0;
 }
 
@@ -73,6 +110,28 @@ static const struct argp_option config_options[] = {
 
 const struct argp px_cli_config_argp = {config_options, parse_config, NULL, NULL, NULL, NULL, NULL};
 
+/* --config FILE: as it stands, else under the folder that the program was installed with or built
+ * in
+ * ("configs/ppft.json", or "ppft" alone). NULL: as it stands, so that the error names it. */
+static char *config_path(const char *file) {
+    static const char *const places[] = {"../share/prismx/", "../share/prismx/configs/", "../",
+                                         "../configs/"};
+    char program[4096];
+    if (px_path_exists(file) || file[0] == '/') return NULL;
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) return NULL;
+    program[n] = 0;
+    *strrchr(program, '/') = 0;
+    for (size_t i = 0; i < 2 * PX_COUNT(places); i++) {
+        char *path = NULL;
+        if (asprintf(&path, "%s/%s%s%s", program, places[i / 2], file, i % 2 ? ".json" : "") < 0)
+            return NULL;
+        if (px_path_exists(path) && !px_path_is_dir(path)) return path;
+        free(path);
+    }
+    return NULL;
+}
+
 px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
     PX_PASS(px_config_init(out));
     px_err *err = NULL;
@@ -81,7 +140,11 @@ px_err *px_cli_config_load(const px_cli_config *cli, px_config *out) {
         /* A run's config.json names every key: nobody asked for those that have no effect. */
         if (!err) memset(out->given, 0, (size_t)px_config_n_keys());
     }
-    if (!err && cli->file) err = px_config_read(out, cli->file);
+    if (!err && cli->file) {
+        char *found = config_path(cli->file);
+        err = px_config_read(out, found ? found : cli->file);
+        free(found);
+    }
     for (int i = 0; !err && i < cli->n_sets; i++) {
         err = px_config_set(out, cli->sets[i]);
         if (err) err = px_err_add(err, __FILE__, __LINE__, "--set %s", cli->sets[i]);

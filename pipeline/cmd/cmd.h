@@ -12,7 +12,7 @@
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
 px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_export, cmd_users,
     cmd_model, cmd_report, cmd_generate, cmd_prompts, cmd_serve, cmd_traits, cmd_run, cmd_doctor,
-    cmd_verify, cmd_diff, cmd_submit, cmd_plan;
+    cmd_verify, cmd_diff, cmd_submit, cmd_plan, cmd_help;
 
 /* Whole jobs. */
 px_command_run cmd_status, cmd_reference, cmd_sweep;
@@ -24,6 +24,14 @@ px_command_run cmd_trials, cmd_stats;
  * main before MPI starts. Messages come from rank 0 alone. */
 PX_CHECKED px_err *px_cli_parse(const px_ranks *ranks, const struct argp *argp, int argc,
                                 char **argv, void *input);
+/* For prismx help. While `look` is set px_cli_parse hands the command's table to it, parses nothing
+ * and fails, so that the command does nothing. NULL: off. */
+typedef void px_cli_look(void *context, const struct argp *argp);
+void px_cli_describe(px_cli_look *look, void *context);
+/* From begin to end px_cli_parse parses and then fails: a command line is read and not run. end
+ * takes the command's error, and gives NULL where the line and its configuration are understood. */
+void px_cli_check_begin(void);
+PX_CHECKED px_err *px_cli_check_end(px_err *err);
 /* For argp parsers: the option's value as a whole number from 0; EINVAL after saying so. */
 error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
                       int64_t *out);
