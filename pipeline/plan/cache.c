@@ -6,7 +6,7 @@
 #include "plan.h"
 
 /* Raised when the numbers mean something else than before. */
-#define FORMAT 1
+#define FORMAT 2
 
 typedef struct {
     const char *name;
@@ -15,10 +15,10 @@ typedef struct {
 #define MEMBER(type, field)                                                                        \
     { #field, offsetof(type, field) }
 
-static const member whole[] = {
-    MEMBER(px_rates, efficiency),     MEMBER(px_rates, adamw),         MEMBER(px_rates, exact),
-    MEMBER(px_rates, optimizer_rest), MEMBER(px_rates, pack),          MEMBER(px_rates, hash),
-    MEMBER(px_rates, disk),           MEMBER(px_rates, program_bytes), MEMBER(px_rates, start_s)};
+static const member whole[] = {MEMBER(px_rates, efficiency),    MEMBER(px_rates, adamw),
+                               MEMBER(px_rates, exact),         MEMBER(px_rates, optimizer_rest),
+                               MEMBER(px_rates, hash),          MEMBER(px_rates, disk),
+                               MEMBER(px_rates, program_bytes), MEMBER(px_rates, start_s)};
 static const member of_rate[] = {
     MEMBER(px_rate, d),
     MEMBER(px_rate, forward),
@@ -33,6 +33,7 @@ static const member of_rate[] = {
     MEMBER(px_rate, head_grad),
     MEMBER(px_rate, rest_forward),
     MEMBER(px_rate, rest_backward),
+    MEMBER(px_rate, pack),
 };
 static const member of_reduce[] = {MEMBER(px_reduce_rate, latency_s),
                                    MEMBER(px_reduce_rate, bytes_per_s),
@@ -84,7 +85,6 @@ static void guess(px_rates *out) {
                       .adamw = 3e8,
                       .exact = 3e8,
                       .optimizer_rest = 2e8,
-                      .pack = 1e8,
                       .hash = 1e9,
                       .disk = 5e8,
                       .program_bytes = 5e7,
@@ -108,7 +108,8 @@ static void guess(px_rates *out) {
                               .head_train = product,
                               .head_grad = product,
                               .rest_forward = 3e8,
-                              .rest_backward = 1e8};
+                              .rest_backward = 1e8,
+                              .pack = 3e7};
 }
 
 static px_err *numbers_read(const cJSON *json, const char *where, const member *members, size_t n,

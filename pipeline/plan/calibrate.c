@@ -74,6 +74,7 @@ typedef struct {
     px_segment segments[4];
     float *rope;
     px_arena *arena;
+    double pack; /* weights packed a second */
 } bench;
 typedef void operation(bench *b);
 
@@ -230,10 +231,14 @@ static px_err *bench_weights(bench *b) {
     px_err *err = NULL;
     if (!source) PX_NO_MEMORY();
     fill(px_mat_of(source, b->type, 1, most));
+    double weights = 0;
+    const double start = cpu_s();
     for (int i = 0; i < 4; i++)
         PX_PASS_TO(done,
                    px_weight_new(b->s, px_mat_of(source, b->type, out_of(b, i), in_of(b, i)),
                                  b->type, PX_PACK_FORWARD | PX_PACK_BACKWARD, &b->weights[i]));
+    for (int i = 0; i < 4; i++) weights += (double)(out_of(b, i) * in_of(b, i));
+    b->pack = weights / PX_MAX(cpu_s() - start, 1e-9);
     err = px_weight_new(b->s, px_mat_of(source, b->type, VOCABULARY, s->d), b->type, PX_PACK_ROWS,
                         &b->head);
 done:
@@ -302,6 +307,7 @@ static px_err *measure_width(const char *like, px_type type, px_rates *rates) {
         const double rest = rows * (double)(shape.d + shape.ffn);
         px_rate rate = {.d = d, .f32 = type == PX_F32};
         snprintf(rate.like, sizeof rate.like, "%s", like);
+        rate.pack = b.pack;
         rate.forward = linear / best_s(&b, linear_forward);
         rate.backward = linear / best_s(&b, linear_backward);
         rate.weight_grad = linear / best_s(&b, weight_grad);
@@ -364,18 +370,9 @@ static px_err *measure_vectors(px_rates *rates) {
     for (int i = 0; i < 4; i++) *all[i] = px_take(arena, float, VECTOR);
     PX_PASS_TO(done, px_arena_ok(arena));
     time_vectors(&v, rates);
-    double start = cpu_s();
+    const double start = cpu_s();
     PX_PASS_TO(done, px_sha_bytes(v.p, VECTOR * sizeof *v.p, &digest));
     rates->hash = VECTOR * sizeof *v.p / PX_MAX(cpu_s() - start, 1e-9);
-    enum { SIDE = 1024 };
-    px_weight *weight = NULL;
-    const px_mat source = px_mat_of(v.p, PX_F32, SIDE, SIDE);
-    start = cpu_s();
-    PX_PASS_TO(done,
-               px_weight_new(v.s, source, PX_F32, PX_PACK_FORWARD | PX_PACK_BACKWARD, &weight));
-    /* Twice: read and converted before it is packed. */
-    rates->pack = 2.0 * SIDE * SIDE / PX_MAX(2 * (cpu_s() - start), 1e-9);
-    px_weight_free(weight);
 done:
     px_exact_free(&v.exact);
     px_stream_close(v.s);

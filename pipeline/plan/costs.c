@@ -63,7 +63,7 @@ px_rate px_rate_at(const px_rates *rates, int64_t d, bool f32) {
     px_rate out = *below;
     double *mixed = &out.forward;
     const double *low = &below->forward, *high = &above->forward;
-    const size_t n = (size_t)(&below->rest_backward - &below->forward) + 1;
+    const size_t n = (size_t)(&below->pack - &below->forward) + 1;
     for (size_t i = 0; i < n; i++) mixed[i] = low[i] + t * (high[i] - low[i]);
     return out;
 }

@@ -33,11 +33,16 @@ typedef struct {
     double params;
 } planning;
 
+static double pack_rate(const planning *p) {
+    const bool f32 = p->config->precision == PX_PRECISION_F32;
+    return px_rate_at(p->rates, p->shape->d, f32).pack;
+}
+
 /* Core seconds that come with every slot, and with every step on each rank, whatever is in them. */
 static double slot_core_s(const planning *p) { return p->params / p->rates->exact; }
 static double step_core_s(const planning *p) {
     double s = p->params / p->rates->adamw + p->params / p->rates->optimizer_rest;
-    if (p->config->full_finetune) s += 2 * p->params / p->rates->pack;
+    if (p->config->full_finetune) s += p->params / pack_rate(p);
     return s;
 }
 
@@ -98,7 +103,7 @@ static void plan_disk_and_start(const planning *p, px_plan *out) {
                       16.0 * p->corpus->all_pairs + 1048576 + 600.0 * (double)out->steps;
     const double source = p->place->source_bytes > 0 ? p->place->source_bytes : 2 * base;
     /* Each rank hashes and packs its own copy. */
-    const double start = p->rates->start_s + source / p->rates->hash + 2 * base / p->rates->pack;
+    const double start = p->rates->start_s + source / p->rates->hash + base / pack_rate(p);
     out->start_s = wall_s(p->rates, p->place, start);
     out->core_s += ranks * start;
     const double written = c->checkpoint_every > 0

@@ -18,6 +18,7 @@ typedef struct {
     double attention_forward, attention_backward; /* 4 and 10 FLOPs a visible pair and element */
     double head_forward, head_train, head_grad; /* without, with the expected row; of the matrix */
     double rest_forward, rest_backward; /* norms, rope, gate: elements [rows, d + ffn] a second */
+    double pack; /* weights a second, forward and backward together, converted first */
 } px_rate;
 
 #define PX_RATES_MAX 16
@@ -32,8 +33,8 @@ typedef struct {
     int cores;
     double efficiency;                   /* speed-up of all cores, over their number */
     double adamw, exact, optimizer_rest; /* parameters a second, one core */
-    double pack, hash, disk;       /* weights packed a second; bytes hashed, written a second */
-    double program_bytes, start_s; /* of a process without MPI */
+    double hash, disk;                   /* bytes hashed, written a second */
+    double program_bytes, start_s;       /* of a process without MPI */
     px_rate rates[PX_RATES_MAX];
     px_reduce_rate reduce[PX_RATES_MAX];
     int n_rates, n_reduce;
