@@ -2,7 +2,7 @@
 # plan.sh - prismx plan as a user sees it: rates measured and kept, counts that training then has, memory near what
 # it takes, what cannot fit refused with the key to change, scaling curves, wrong usage. No time is compared.
 . "$(dirname "$0")/lib.sh"
-export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
+export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive XDG_CACHE_HOME=$T/cache
 cd "$T" || exit 1
 
 check model "$X" model init --like tiny --seed 1 --out tiny || finish
