@@ -8,7 +8,7 @@ export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
 
 # What a reader brings along: data, models, prompts, files that a text shows or describes beside the line.
 own=' prism Llama-3.2-1B-Instruct ./Llama-3.2-1B-Instruct ./SmolLM2-135M-Instruct p.jsonl prompts.jsonl answers.jsonl trials.jsonl
- a.jsonl t.jsonl arms.json judge.json transcripts.jsonl corpus.h5 survey.jsonl cluster.json '
+ a.jsonl t.jsonl human.jsonl converse.jsonl arms.json judge.json transcripts.jsonl corpus.h5 survey.jsonl cluster.json '
 
 # lines FILE: NUMBER TAB COMMAND LINE of each, continued lines joined. Lines with ... leave something open.
 lines() {
@@ -47,9 +47,10 @@ while IFS= read -r line; do
     done
 done < <(for f in "${files[@]}"; do lines "$f" | cut -f 2; done)
 
-# is_there FILE: exists, is made by some line, is the reader's own, or is a placeholder in capitals.
+# is_there FILE: exists, is made by some line (or lies in a folder that is), is the reader's own, or is a
+# placeholder in capitals. An option behind it means that there was no file to name.
 is_there() {
-    [ -e "$1" ] || [[ "$outputs$own" == *" $1 "* ]] || [[ $1 =~ ^[A-Z0-9_/.]+$ ]] || [[ $1 == /* ]]
+    [ -e "$1" ] || [[ $1 == -* ]] || [[ $1 == */* && "$outputs" == *" ${1%%/*} "* ]] || [[ "$outputs$own" == *" $1 "* ]] || [[ $1 =~ ^[A-Z0-9_/.]+$ ]] || [[ $1 == /* ]]
 }
 
 for f in "${files[@]}"; do
