@@ -44,8 +44,8 @@ static void *watch_run(void *unused) {
         if (stood < limit_s(watch.ranks.timeout_s)) continue;
         char text[1536], others[1024];
         px_tell_text(others, sizeof others);
-        snprintf(text, sizeof text, "no progress for %.0f s (comm.timeout_s) in %s, step %lld%s",
-                 stood, watch.phase, (long long)watch.step,
+        snprintf(text, sizeof text, "no progress for %.0f s (comm.timeout_s %g) in %s, step %lld%s",
+                 stood, watch.ranks.timeout_s, watch.phase, (long long)watch.step,
                  others[0] ? others : ": a peer may be dead");
         px_abort_all(&watch.ranks, text);
     }

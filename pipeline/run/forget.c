@@ -130,6 +130,7 @@ px_err *px_run_forget(const char *dir, const char *id, const char *model_path, i
     PX_PASS_TO(done, px_checkpoint_list(dir, arena, &steps, &n));
     if (n == 0) PX_FAIL_TO(done, PX_BAD_INPUT, "%s: has no checkpoint", dir);
     PX_PASS_TO(done, px_owner_take_all(&alone, dir, &owner));
+    px_heartbeat_start(owner, 0);
     /* Oldest first: while the newest still has the person, asking again finds what is left to do.
      */
     for (int i = n - 1; i >= 0; i--) {

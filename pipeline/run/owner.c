@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #include "io.h"
 #include "watch.h"
 
-#define BEAT_EVERY_S 3
+#define BEAT_EVERY_S 5
 
 typedef struct {
     char token[33], host[256], boot[64], space[64], job[64], at[32];
@@ -28,9 +29,13 @@ struct px_owner {
     identity me;
     bool first; /* rank 0: the only one with the file */
     char *dir, *path, *beat_path, *beat_temp;
-    double beat_s; /* of the last beat */
-    int64_t total;
-    bool lost;
+    /* The thread that beats: a step may take minutes, and whoever waits for a sign must not. */
+    pthread_t thread;
+    bool beats, stop;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    const char *phase;
+    int64_t step, total;
 };
 
 /* --- who is who --- */
@@ -127,21 +132,42 @@ static px_err *owner_text(const identity *me, px_str *out) {
 
 /* --- is it gone? --- */
 
-/* Seconds since the sign of life, by the file system's own clock; -1: there is none. */
-static double quiet_s(const char *dir) {
+/* Seconds since the sign of life, or since the folder was taken, by the file system's own clock;
+ * *when: its time. -1: not known. */
+static double quiet_s(const char *dir, time_t *when) {
     struct stat beat, now;
-    char *path = px_path_join(dir, "heartbeat.json"), *probe = px_path_join(dir, ".clock.tmp");
+    char *path = px_path_join(dir, "heartbeat.json"), *owner = px_path_join(dir, "owner.json"),
+         *probe = px_path_join(dir, ".clock.tmp");
     double s = -1;
     int fd = probe ? open(probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
-    if (fd >= 0 && path && fstat(fd, &now) == 0 && stat(path, &beat) == 0)
+    if (fd >= 0 && path && owner && fstat(fd, &now) == 0 &&
+        (stat(path, &beat) == 0 || stat(owner, &beat) == 0)) {
         s = difftime(now.st_mtime, beat.st_mtime);
+        *when = beat.st_mtime;
+    }
     if (fd >= 0) {
         close(fd);
         unlink(probe);
     }
     free(path);
+    free(owner);
     free(probe);
     return s;
+}
+
+/* Another machine's process cannot be asked, so its next sign of life is waited for. */
+static bool stays_quiet(const char *dir) {
+    time_t first = 0, now = 0;
+    double s = quiet_s(dir, &first);
+    bool said = false;
+    while (s >= 0 && s <= PX_OWNER_QUIET_S && !px_signal_seen()) {
+        if (!said) px_info("%s: its writer is elsewhere: waiting for a sign of life", dir);
+        said = true;
+        sleep(1);
+        s = quiet_s(dir, &now);
+        if (now != first) return false;
+    }
+    return s > PX_OWNER_QUIET_S;
 }
 
 /* Why the owner cannot be writing any more, or NULL: it may. */
@@ -155,7 +181,7 @@ static const char *why_gone(const char *dir, const identity *o, const identity *
         return process_born(o->pid, &born) && born == o->born ? NULL : "the process is gone";
     if (o->job[0] && !strcmp(o->job, me->job) && o->restart < me->restart)
         return "it was an earlier start of this Slurm job";
-    return quiet_s(dir) > PX_OWNER_QUIET_S ? "it has given no sign of life for long" : NULL;
+    return stays_quiet(dir) ? "it gives no sign of life" : NULL;
 }
 
 static px_err *refuse(const char *dir, const identity *o) {
@@ -222,7 +248,6 @@ done:
 px_err *px_owner_check(px_owner *owner) {
     identity now;
     if (read_owner(owner->path, &now) && !strcmp(now.token, owner->me.token)) return NULL;
-    owner->lost = true;
     if (now.pid < 0)
         PX_FAIL(PX_RUN_FAILED,
                 "%s is gone or damaged: somebody else may write this run: this "
@@ -260,6 +285,8 @@ static void clear_all_temps(const char *dir) {
 }
 
 static void owner_free(px_owner *o) {
+    pthread_mutex_destroy(&o->lock);
+    pthread_cond_destroy(&o->wake);
     free(o->dir);
     free(o->path);
     free(o->beat_path);
@@ -271,6 +298,8 @@ static px_err *owner_new(const px_ranks *ranks, const char *dir, px_owner **out)
     px_owner *o = calloc(1, sizeof *o);
     if (!o) PX_NO_MEMORY();
     *out = o;
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->wake, NULL);
     o->first = ranks->rank == 0;
     o->dir = strdup(dir);
     o->path = px_path_join(dir, "owner.json");
@@ -293,39 +322,21 @@ px_err *px_owner_take_all(const px_ranks *ranks, const char *dir, px_owner **out
     *out = o;
     return NULL;
 failed:
-    if (o) px_owner_drop(o);
+    px_owner_drop(o);
     return err;
-}
-
-void px_owner_drop(px_owner *owner) {
-    if (!owner) return;
-    px_watch_call(NULL, NULL);
-    px_err_free(px_guard_set(NULL, "", NULL, NULL));
-    identity now;
-    bool mine = owner->first && !owner->lost && read_owner(owner->path, &now) &&
-                !strcmp(now.token, owner->me.token);
-    if (mine) {
-        unlink(owner->beat_path);
-        unlink(owner->path);
-    }
-    owner_free(owner);
 }
 
 /* --- sign of life --- */
 
 /* Not flushed to disk: it is for those who look now. What fails here is no reason to stop. */
-static void beat(void *context, const char *phase, int64_t step) {
-    px_owner *o = context;
-    double now = px_now_s();
-    if (o->lost || now - o->beat_s < BEAT_EVERY_S) return;
-    o->beat_s = now;
+static void beat(px_owner *o, const char *phase, int64_t step) {
     char at[32] = "unknown";
     time_t clock = time(NULL);
     struct tm utc;
+    identity now;
     if (gmtime_r(&clock, &utc)) strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    px_err *err = px_owner_check(o);
-    FILE *file = err ? NULL : fopen(o->beat_temp, "w");
-    px_err_free(err); /* the next rename says it aloud */
+    if (!read_owner(o->path, &now) || strcmp(now.token, o->me.token) != 0) return;
+    FILE *file = fopen(o->beat_temp, "w");
     if (!file) return;
     fprintf(file,
             "{\"time\": %lld, \"at\": \"%s\", \"phase\": \"%s\", \"step\": %lld, "
@@ -335,12 +346,64 @@ static void beat(void *context, const char *phase, int64_t step) {
     if (fclose(file) || rename(o->beat_temp, o->beat_path)) unlink(o->beat_temp);
 }
 
+static void *beat_run(void *context) {
+    px_owner *o = context;
+    pthread_mutex_lock(&o->lock);
+    while (!o->stop) {
+        const char *phase = o->phase;
+        int64_t step = o->step;
+        pthread_mutex_unlock(&o->lock); /* a file system that hangs must not hold up the marks */
+        beat(o, phase, step);
+        pthread_mutex_lock(&o->lock);
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += BEAT_EVERY_S;
+        if (!o->stop) pthread_cond_clockwait(&o->wake, &o->lock, CLOCK_MONOTONIC, &until);
+    }
+    pthread_mutex_unlock(&o->lock);
+    return NULL;
+}
+
+static void mark(void *context, const char *phase, int64_t step) {
+    px_owner *o = context;
+    pthread_mutex_lock(&o->lock);
+    o->phase = phase;
+    o->step = step;
+    pthread_mutex_unlock(&o->lock);
+}
+
 void px_heartbeat_start(px_owner *owner, int64_t total) {
-    if (!owner->first) return;
+    if (!owner->first || owner->beats) return;
     owner->total = total;
-    owner->beat_s = px_now_s() - BEAT_EVERY_S;
-    px_watch_call(beat, owner);
-    beat(owner, "start", 0);
+    owner->phase = "start";
+    px_watch_call(mark, owner);
+    owner->beats = pthread_create(&owner->thread, NULL, beat_run, owner) == 0;
+    if (!owner->beats) px_warn("%s: no thread for the sign of life", owner->dir);
+}
+
+static void heartbeat_stop(px_owner *owner) {
+    if (!owner->beats) return;
+    pthread_mutex_lock(&owner->lock);
+    owner->stop = true;
+    pthread_cond_signal(&owner->wake);
+    pthread_mutex_unlock(&owner->lock);
+    pthread_join(owner->thread, NULL);
+    owner->beats = false;
+}
+
+void px_owner_drop(px_owner *owner) {
+    if (!owner) return;
+    px_watch_call(NULL, NULL);
+    heartbeat_stop(owner);
+    px_err_free(px_guard_set(NULL, "", NULL, NULL));
+    identity now;
+    bool mine = owner->first && owner->path && read_owner(owner->path, &now) &&
+                !strcmp(now.token, owner->me.token);
+    if (mine) {
+        unlink(owner->beat_path);
+        unlink(owner->path);
+    }
+    owner_free(owner);
 }
 
 /* --- starts that come to nothing --- */

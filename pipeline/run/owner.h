@@ -10,9 +10,10 @@
 typedef struct px_owner px_owner;
 
 /* PX_BAD_INPUT with host and process: the folder is being written. NULL where nobody does, or the
- * owner is gone: a dead process of this machine, an older start of this Slurm job, or one without
- * a sign of life for PX_OWNER_QUIET_S. Changes nothing. */
-#define PX_OWNER_QUIET_S 900
+ * owner is gone: a dead process of this machine, an older start of this Slurm job, or one of
+ * another machine without a sign of life for PX_OWNER_QUIET_S, which is waited for. Changes
+ * nothing. */
+#define PX_OWNER_QUIET_S 60
 PX_CHECKED px_err *px_owner_look(const char *dir);
 /* Collective. Takes the folder (which exists) for this process's ranks, from whoever is gone, and
  * removes temporary files that such a one left. Errors as px_owner_look's. One a process. */
@@ -23,8 +24,8 @@ PX_CHECKED px_err *px_owner_check(px_owner *owner);
  * fine. Not collective. */
 void px_owner_drop(px_owner *owner);
 
-/* Rank 0 alone. From now on every px_watch leaves DIR/heartbeat.json, at most every few seconds:
- * time, phase, step of `total`. Until px_owner_drop. */
+/* From now on a thread of rank 0 renews DIR/heartbeat.json every few seconds: time, phase and step
+ * of the last px_watch, of `total`. Until px_owner_drop. */
 void px_heartbeat_start(px_owner *owner, int64_t total);
 
 /* Rank 0 alone, once a start: PX_RUN_FAILED when this is the (PX_STARTS_MOST + 1)th in a row that

@@ -47,7 +47,7 @@ grep -q 'taken over from process' "$T/err" && ok taken-over-is-said || fail take
 
 # --- a rank that stands still ---
 # The tests' own machine may stand still for seconds: the limit is generous, and what is said is what counts.
-LIMIT=90 refuses hang-is-named 1 'rank [02] on .*no progress for [0-9]+ s .comm.timeout_s. in .*step 1.*; rank 1 on .* has not been heard of' \
+LIMIT=90 refuses hang-is-named 1 'rank [02] on .*no progress for [0-9]+ s .comm.timeout_s 12. in .*step 1.*; rank 1 on .* has not been heard of' \
     env PX_FAULT=step-hang:1 mpirun -n 3 "$X" train "${config[@]}" --set comm.timeout_s=12 --out hang
 check hang-resumes mpirun -n 2 "$X" train "${config[@]}" --set train.steps=2 --set train.epochs=1 --out hang --overwrite
 
