@@ -80,7 +80,7 @@ cat >two.json <<'END'
 {
   "ranks_per_node": 1, "time": "30:00", "margin_s": 60,
   // The nodes share two cores: ranks that wait have to give way.
-  "environment": {"OMPI_MCA_mpi_yield_when_idle": "1", "OMP_WAIT_POLICY": "passive"}
+  "environment": {"SLURM_WAIT": "3", "OMPI_MCA_mpi_yield_when_idle": "1", "OMP_WAIT_POLICY": "passive"}
 }
 END
 sed 's/"time"/"launcher": "mpirun", "time"/' two.json >mpirun.json
