@@ -34,7 +34,7 @@ C=$T/c
 trap '"$HERE/cluster.sh" down "$C" || true; rm -rf "$T"' EXIT
 trap 'exit 1' INT TERM HUP
 cd "$T" || exit 1
-if ! "$HERE/cluster.sh" up "$C" >up.out 2>up.err </dev/null; then
+if ! KILL_WAIT=20 "$HERE/cluster.sh" up "$C" >up.out 2>up.err </dev/null; then
     fail cluster "$(tail -n 3 up.err | tr '\n' ' ')"
     finish
 fi
