@@ -61,14 +61,22 @@ error_t px_cli_number(const struct argp_state *state, const char *name, const ch
 
 px_err *px_cli_splits(const char *name, uint32_t *out) {
     static const char *const names[] = {"train", "seen", "unseen"};
-    for (unsigned i = 0; i < 3; i++)
-        if (!strcmp(name, names[i])) {
-            *out = 1u << i;
-            return NULL;
-        }
     *out = 7;
     if (!strcmp(name, "all")) return NULL;
-    PX_FAIL(PX_BAD_INPUT, "--split %s: train, seen, unseen or all is wanted", name);
+    *out = 0;
+    for (const char *at = name;; at++) {
+        size_t n = strcspn(at, ",");
+        unsigned i = 0;
+        while (i < 3 && (strlen(names[i]) != n || strncmp(names[i], at, n) != 0)) i++;
+        if (i == 3)
+            PX_FAIL(PX_BAD_INPUT,
+                    "--split %s: train, seen, unseen, several of them with commas, or "
+                    "all is wanted",
+                    name);
+        *out |= 1u << i;
+        at += n;
+        if (!*at) return NULL;
+    }
 }
 
 px_err *px_cli_need(const char *name, const char *value) {

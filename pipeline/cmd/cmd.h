@@ -35,7 +35,7 @@ PX_CHECKED px_err *px_cli_check_end(px_err *err);
 /* For argp parsers: the option's value as a whole number from 0; EINVAL after saying so. */
 error_t px_cli_number(const struct argp_state *state, const char *name, const char *arg,
                       int64_t *out);
-/* --split NAME as bits 1 << px_split; "all" is three of them. */
+/* --split NAME,… as bits 1 << px_split; "all" is three of them. */
 PX_CHECKED px_err *px_cli_splits(const char *name, uint32_t *out);
 /* PX_BAD_INPUT "--name is missing" when value is NULL. */
 PX_CHECKED px_err *px_cli_need(const char *name, const char *value);

@@ -101,7 +101,7 @@ static const struct argp_option options[] = {
     {"retry-failed", KEY_RETRY, NULL, 0, "Also points that failed and have not changed since", 0},
     {"shared", KEY_SHARED, NULL, 0, "Only what all points share: corpus and reference", 0},
     {"point", KEY_POINT, "K", 0,
-     "Only the training number K (from 1) and its evaluations; what all share has to be done", 0},
+     "Only the training number K (from 1) and its evaluation; what all share has to be done", 0},
     {"submit", KEY_SUBMIT, NULL, 0,
      "Into Slurm: what all points share, one array with a task a training, the table", 0},
     {"print", KEY_PRINT, NULL, 0, "With --submit: only shows the batch scripts", 0},

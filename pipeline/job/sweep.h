@@ -11,9 +11,9 @@ typedef struct {
     int unit;            /* its training */
 } px_sweep_point;
 
-/* One training, and the evaluations of it. */
+/* One training, and its evaluation on the seen and the unseen split. */
 typedef struct {
-    int train, seen, unseen; /* steps of the job */
+    int train, eval; /* steps of the job */
 } px_sweep_unit;
 
 typedef struct {
@@ -44,7 +44,7 @@ void px_sweep_free(px_sweep *sweep);
 int px_sweep_n(const px_sweep *sweep);
 
 typedef struct {
-    int point;   /* 1 … px_sweep_n: this training and its evaluations alone, what all share has
+    int point;   /* 1 … px_sweep_n: this training and its evaluation alone, what all share has
                     to be done; 0: everything */
     bool shared; /* only what all points share: corpus and reference */
     bool retry_failed; /* else a point that failed is left and named again */

@@ -8,11 +8,11 @@
 /* --- running --- */
 
 static void mark_unit(const px_sweep *s, int u, bool *marks, bool value) {
-    marks[s->units[u].train] = marks[s->units[u].seen] = marks[s->units[u].unseen] = value;
+    marks[s->units[u].train] = marks[s->units[u].eval] = value;
 }
 
 static bool unit_failed(const px_sweep *s, int u, const bool *failed) {
-    return failed[s->units[u].train] || failed[s->units[u].seen] || failed[s->units[u].unseen];
+    return failed[s->units[u].train] || failed[s->units[u].eval];
 }
 
 static px_err *name_failed(const px_sweep *s, const bool *failed) {
@@ -21,9 +21,7 @@ static px_err *name_failed(const px_sweep *s, const bool *failed) {
     for (int i = 0; i < s->n_points; i++) {
         const px_sweep_unit *unit = &s->units[s->points[i].unit];
         if (!unit_failed(s, s->points[i].unit, failed)) continue;
-        int step = failed[unit->train]  ? unit->train
-                   : failed[unit->seen] ? unit->seen
-                                        : unit->unseen;
+        int step = failed[unit->train] ? unit->train : unit->eval;
         px_str_format(&names, "%s%d (", n++ ? "; " : "", i + 1);
         for (int k = 0; k < s->n_keys; k++)
             px_str_format(&names, "%s%s %s", k ? ", " : "", s->keys[k], s->points[i].values[k]);
@@ -84,20 +82,23 @@ static void estimate_read(const cJSON *row, const char *name, estimate *out) {
     }
 }
 
-/* The row of all conversations in a split's summary, or NULL; *json is the caller's. */
-static const cJSON *summary_row(const px_job_step *step, const char *split, cJSON **json) {
+/* The row of all conversations of a split in a summary, or NULL: a small corpus may have nobody
+ * there. */
+static const cJSON *summary_row(const cJSON *json, const char *split) {
     const cJSON *row = NULL;
-    *json = NULL;
-    if (step->n_outputs < 2) return NULL;
-    px_err *err = px_path_exists(step->outputs[1].path)
-                      ? px_json_read(step->outputs[1].path, false, json)
-                      : NULL;
-    px_err_free(err); /* a summary that cannot be read is one that is not there */
-    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(*json, "rows")) {
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "rows")) {
         const char *type = px_json_find_text(row, "type"), *of = px_json_find_text(row, "split");
         if (type && of && !strcmp(type, "all") && !strcmp(of, split)) return row;
     }
     return NULL;
+}
+
+/* A summary that cannot be read is one that is not there. */
+static cJSON *summary_read(const px_job_step *step) {
+    cJSON *json = NULL;
+    if (step->n_outputs < 2 || !px_path_exists(step->outputs[1].path)) return NULL;
+    px_err_free(px_json_read(step->outputs[1].path, false, &json));
+    return json;
 }
 
 static void add_estimate(px_str *out, const estimate *e) {
@@ -111,11 +112,11 @@ static void add_estimate(px_str *out, const estimate *e) {
 }
 
 /* "done", else the first step that is not, and how it stands. */
-static px_err *unit_state(const px_sweep *s, const px_sweep_unit *unit, bool done[3], px_str *out) {
-    const int steps[] = {unit->train, unit->seen, unit->unseen};
-    static const char *const names[] = {"train", "seen", "unseen"};
+static px_err *unit_state(const px_sweep *s, const px_sweep_unit *unit, bool done[2], px_str *out) {
+    const int steps[] = {unit->train, unit->eval};
+    static const char *const names[] = {"train", "eval"};
     int first = -1;
-    for (int i = 2; i >= 0; i--) {
+    for (int i = 1; i >= 0; i--) {
         px_step_state state;
         PX_PASS(px_job_state(&s->job, steps[i], s->arena, &state));
         done[i] = state.status == PX_STEP_DONE;
@@ -133,18 +134,19 @@ static px_err *add_point(const px_sweep *s, const px_sweep_point *point, px_str 
     const px_sweep_unit *unit = &s->units[point->unit];
     const px_job_step *train = &s->job.steps[unit->train];
     estimate e[N_ESTIMATES];
-    cJSON *manifest = NULL, *seen = NULL, *unseen = NULL;
+    cJSON *manifest = NULL, *summary = NULL;
     px_str state = {0};
-    bool done[3] = {false};
+    bool done[2] = {false};
     px_err *err = unit_state(s, unit, done, &state);
-    const cJSON *row = done[1] ? summary_row(&s->job.steps[unit->seen], "seen", &seen) : NULL;
+    if (done[1]) summary = summary_read(&s->job.steps[unit->eval]);
+    const cJSON *row = summary_row(summary, "seen");
     /* A pooled model has one embedding for all: nobody's. */
     bool personal = cJSON_HasObjectItem(row, "accuracy_generic");
     estimate_read(row, "accuracy_own", &e[SEEN_OWN]);
     estimate_read(row, personal ? "accuracy_generic" : "accuracy_own", &e[SEEN_GENERIC]);
     estimate_read(row, "delta_own", &e[DELTA_OWN]);
     estimate_read(row, "delta_swap", &e[DELTA_SWAP]);
-    row = done[2] ? summary_row(&s->job.steps[unit->unseen], "unseen", &unseen) : NULL;
+    row = summary_row(summary, "unseen");
     personal = cJSON_HasObjectItem(row, "accuracy_generic");
     estimate_read(row, personal ? "accuracy_generic" : "accuracy_own", &e[UNSEEN_GENERIC]);
     px_err *none = done[0] ? px_manifest_read(train->outputs[0].path, &manifest) : NULL;
@@ -155,8 +157,7 @@ static px_err *add_point(const px_sweep *s, const px_sweep_point *point, px_str 
     for (int i = 0; i < N_ESTIMATES; i++) add_estimate(out, &e[i]);
     px_str_format(out, "\t%s\t%s\n", state.data ? state.data : "", train->outputs[0].given);
     cJSON_Delete(manifest);
-    cJSON_Delete(seen);
-    cJSON_Delete(unseen);
+    cJSON_Delete(summary);
     px_str_free(&state);
     return err;
 }

@@ -1,4 +1,4 @@
-/* sweep_steps.c - the steps of a sweep: what all points share, a training and two evaluations each;
+/* sweep_steps.c - the steps of a sweep: what all points share, a training and its evaluation each;
  * and sweep.json, by which the folder is known again. */
 #include <errno.h>
 #include <stdlib.h>
@@ -157,21 +157,21 @@ static px_err *train_step(const sweep_reader *r, const cJSON *set, const char *t
 }
 
 static px_err *eval_step(const sweep_reader *r, const cJSON *set, const char *corpus,
-                         const char *split, const char *hex) {
+                         const char *hex) {
     static const char *const keys[] = {"ranks", "threads", "time", "memory", "gpus", "env", NULL};
     const cJSON *cache = cJSON_GetObjectItemCaseSensitive(set, "reference.cache");
     cJSON *step = NULL;
-    PX_PASS(step_new(r, job_text(r->arena, "%s-%.8s", split, hex), "eval", &step));
+    PX_PASS(step_new(r, job_text(r->arena, "eval-%.8s", hex), "eval", &step));
     PX_PASS(put_text(step, "run", job_text(r->arena, "points/%.8s", hex)));
     PX_PASS(put_base(r, step, keys));
     PX_PASS(put_text(step, "corpus", corpus));
-    PX_PASS(put_text(step, "split", split));
+    PX_PASS(put_text(step, "split", "seen,unseen"));
     if (cache) {
         cJSON *own = cJSON_AddObjectToObject(step, "set");
         if (!own) PX_NO_MEMORY();
         PX_PASS(put_copy(own, "reference.cache", cache));
     }
-    return put_text(step, "out", job_text(r->arena, "eval/%.8s-%s.h5", hex, split));
+    return put_text(step, "out", job_text(r->arena, "eval/%.8s.h5", hex));
 }
 
 px_err *sweep_unit(sweep_reader *r, px_sweep_point *point, const cJSON *given, const char *title,
@@ -190,8 +190,7 @@ px_err *sweep_unit(sweep_reader *r, px_sweep_point *point, const cJSON *given, c
     if (!err && !cJSON_HasObjectItem(set, "reference.cache")) err = reference_place(r, corpus, set);
     if (!err) err = reference_step(r, set, corpus, mark, &reference);
     if (!err) err = train_step(r, set, title, corpus, reference, hex);
-    if (!err) err = eval_step(r, set, corpus, "seen", hex);
-    if (!err) err = eval_step(r, set, corpus, "unseen", hex);
+    if (!err) err = eval_step(r, set, corpus, hex);
     cJSON_Delete(set);
     r->units[s->n_units] = job_text(r->arena, "%s", hex);
     point->unit = s->n_units++;
@@ -205,10 +204,8 @@ static px_err *find_units(px_sweep *s, const char *const *hexes) {
         char name[64];
         snprintf(name, sizeof name, "train-%.8s", hexes[u]);
         PX_PASS(px_job_find(&s->job, name, &s->units[u].train));
-        snprintf(name, sizeof name, "seen-%.8s", hexes[u]);
-        PX_PASS(px_job_find(&s->job, name, &s->units[u].seen));
-        snprintf(name, sizeof name, "unseen-%.8s", hexes[u]);
-        PX_PASS(px_job_find(&s->job, name, &s->units[u].unseen));
+        snprintf(name, sizeof name, "eval-%.8s", hexes[u]);
+        PX_PASS(px_job_find(&s->job, name, &s->units[u].eval));
     }
     return NULL;
 }

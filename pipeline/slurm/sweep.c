@@ -29,7 +29,7 @@ static px_err *points_write(const sweeper *w, const char *path) {
 
 static px_err *unit_has_to_run(const sweeper *w, int u, bool *out) {
     const px_sweep_unit *unit = &w->sweep->units[u];
-    const int steps[] = {unit->train, unit->seen, unit->unseen};
+    const int steps[] = {unit->train, unit->eval};
     *out = false;
     for (size_t i = 0; !*out && i < PX_COUNT(steps); i++) {
         px_str why = {0};
@@ -169,8 +169,7 @@ px_err *px_submit_sweep(px_sweep *sweep, const px_cluster *cluster,
     w.of_unit = px_take(job->arena, bool, job->n_steps);
     PX_PASS_TO(done, px_arena_ok(job->arena));
     for (int u = 0; u < sweep->n_units; u++)
-        w.of_unit[sweep->units[u].train] = w.of_unit[sweep->units[u].seen] =
-            w.of_unit[sweep->units[u].unseen] = true;
+        w.of_unit[sweep->units[u].train] = w.of_unit[sweep->units[u].eval] = true;
     if ((err = all_submit(&w))) {
         err = slurm_submit_failed(&s, err);
         goto done;

@@ -24,7 +24,7 @@ check shared "$X" sweep s.json --shared
 same shared-alone "$(runs | tr '\n' ' ')" "reference "
 # Without people's embeddings the soft tokens do not matter: four points, three trainings.
 check point "$X" sweep runs/s --point 3
-same point-alone "$(runs | sed 's/-.*//' | tr '\n' ' ')" "train seen unseen "
+same point-alone "$(runs | sed 's/-.*//' | tr '\n' ' ')" "train eval "
 refuses point-too-high 2 'there are points 1 to 3' "$X" sweep s.json --point 4
 check table-half "$X" sweep table runs/s
 same table-half-states "$(column state | tr '\n' ' ')" "train never train never done done "
@@ -37,7 +37,7 @@ same table-rows "$(column state | tr '\n' ' ')" "done done done done "
 same table-hashes "$(column params_sha256 | sort -u | wc -l)" 3
 same table-keys "$(head -n 3 "$T/out" | cut -f 1,2 | tr '\t\n' '  ')" "user.model user.tokens bank 1 bank 2 "
 same table-is-eval "$(column acc_seen_own | head -n 1)" \
-    "$(sed -n 's/.*"type": "all".*"accuracy_own": \[\([^,]*\),.*/\1/p' "runs/s/eval/$(column run | head -n 1 | sed 's/.*\///')-seen.json")"
+    "$(sed -n 's/.*"split": "seen", "type": "all".*"accuracy_own": \[\([^,]*\),.*/\1/p' "runs/s/eval/$(column run | head -n 1 | sed 's/.*\///').json")"
 check again "$X" sweep s.json
 same again-nothing "$(runs)" ""
 check plot "$X" sweep plot runs/s --out plot.html
@@ -79,6 +79,14 @@ check l-table "$X" sweep table runs/l
 hashes=$(column params_sha256)
 check whole-table "$X" sweep table whole
 same goes-on-same-bits "$hashes" "$(column params_sha256)"
+
+# Three people: nobody is left for the unseen split, and that is no failure.
+check few-synth "$X" synth --users 3 --seed 3 --out few
+check few-prepare "$X" prepare --data few --model tiny --out few.h5 --set data.split.unseen_users=0
+sed 's/corpus.h5/few.h5/; s/\["bank", "none"\]/["bank"]/; s/\[1, 2\]/[1]/' s.json >few.json
+check few "$X" sweep few.json
+check few-table "$X" sweep table runs/few
+same few-unseen-na "$(column acc_unseen_generic) $(column state)" "NA done"
 
 # A job file as base: what its training needs comes along; a varied corpus is made for each way.
 cat >j.json <<J

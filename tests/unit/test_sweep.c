@@ -68,7 +68,7 @@ static void a_grid_has_every_combination_the_last_key_fastest(void **state) {
     assert_string_equal(sweep.points[3].values[1], "1");
     assert_int_equal(steps_of("reference"), 1);
     assert_int_equal(steps_of("train"), 6);
-    assert_int_equal(steps_of("eval"), 12);
+    assert_int_equal(steps_of("eval"), 6);
     assert_int_equal(steps_of("prepare"), 0);
 }
 
@@ -140,7 +140,7 @@ static void a_base_may_be_a_file(void **state) {
     assert_int_equal(steps_of("prepare"), 1);
     assert_int_equal(steps_of("reference"), 1);
     assert_int_equal(steps_of("train"), 2);
-    assert_int_equal(steps_of("eval"), 4);
+    assert_int_equal(steps_of("eval"), 2);
     const px_job_step *train = &sweep.job.steps[sweep.units[0].train];
     assert_string_equal(train->time, "1:00:00");
     assert_int_equal(train->ranks, 2);
