@@ -314,7 +314,15 @@ px_err *px_lmm_reml(const px_lmm *model, px_lmm_fit *out) {
         out->why = "too many terms";
         return NULL;
     }
-    for (int64_t i = 0; i < model->n; i++) mean += model->y[i] / (double)model->n;
+    double low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < model->n; i++) {
+        mean += model->y[i] / (double)model->n;
+        low = fmin(low, model->y[i]);
+        high = fmax(high, model->y[i]);
+    }
+    out->why = "the outcome does not vary";
+    if (!(high - low > 1e-12 * fmax(fabs(high), fabs(low))))
+        return NULL; /* rounding is no spread */
     px_err *err = room_make(model, mean, &r);
     if (!err && r.n_factors == 2 && !r.a) {
         out->why = "crossed factors with too many levels each";

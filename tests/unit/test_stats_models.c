@@ -80,7 +80,7 @@ static void mixed_models_match_published(void **state) {
 static void mixed_models_that_cannot_be(void **state) {
     (void)state;
     px_lmm_fit *fit = calloc(1, sizeof *fit);
-    const double x[4] = {1, 1, 1, 1}, flat[4] = {2, 2, 2, 2};
+    const double x[4] = {1, 1, 1, 1}, flat[4] = {.1, .1, .1, .1};
     const int32_t who[4] = {0, 0, 1, 1};
     px_lmm model = {
         .n = 4, .p = 1, .x = x, .y = flat, .n_factors = 1, .level = {who}, .n_levels = {2}};
