@@ -35,9 +35,13 @@ same two-files-same "$(sha256sum <two.tsv)" "$(sha256sum <one.tsv)"
 check other-reference "$X" stats --trials "$G" --out ref.tsv --reference zeta --bootstrap 0
 awk -F '\t' '$3 == "lmm" && $5 == "base-zeta"' ref.tsv | grep -q . && ok reference || fail reference "no contrast base-zeta"
 
-check traits "$X" traits --trials "$G" --out traits.jsonl --reference none
+# A file of prismx traits' form; the golden's own answers are no words.
+awk 'BEGIN { for (i = 0; i < 60; i++) for (a = 0; a < 3; a++)
+    printf "{\"id\":\"p%d\",\"arm\":\"%s\",\"user_id\":\"u%d\",\"domain\":\"d%d\",\"sycophancy\":{\"score\":%.3f},\"relationship\":{\"score\":null},\"verbosity\":{\"score\":0.1},\"controls\":{\"words\":%d}}\n",
+        i, a == 0 ? "base" : a == 1 ? "ppft" : "dpft", i % 12, i % 2, (i * 7 + a * 5) % 11 / 10 + (a == 1), 20 + (i * 5 + a * 3) % 17 }' >traits.jsonl
 check with-traits "$X" stats --trials "$G" --traits traits.jsonl --out tr.tsv --bootstrap 0
 awk -F '\t' '$1 == "traits" && $3 == "lmm_length" && $4 == "ppft"' tr.tsv | grep -q . && ok traits-rows || fail traits-rows none
+same traits-flat "$(awk -F '\t' '$2 == "trait:verbosity" && $6 != "NA"' tr.tsv | wc -l)" 0
 
 # Invented trials: nearly all of the planted effects lie in their intervals (by chance 1 in 20 does not).
 check synth "$X" synth --trials --out sy --people 40 --seed 12
