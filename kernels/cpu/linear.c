@@ -107,25 +107,36 @@ static void convert_rows(px_stream *s, px_mat to, px_mat from) {
         v16_convert(px_mat_row(to, i), to.type, px_mat_row(from, i), from.type, to.cols);
 }
 
-/* What is packed is rounded to the compute type, also where products of it are computed in f32. */
+/* *source becomes a copy of itself in `type`, in new memory that stands in *memory. */
+static px_err *convert_all(px_stream *s, px_mat *source, px_type type, void **memory) {
+    const size_t bytes = (size_t)(source->rows * source->cols) * px_type_size(type);
+    void *copy = malloc(bytes + 1);
+    if (!copy) PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of converted weights", bytes);
+    const px_mat to = px_mat_of(copy, type, source->rows, source->cols);
+    convert_rows(s, to, *source);
+    free(*memory);
+    *memory = copy;
+    *source = to;
+    return NULL;
+}
+
+/* What is packed is rounded to the compute type, also where products of it are computed in f32. It
+ * is widened before it is packed: oneDNN has no fast way from bf16 rows to f32 blocks. */
 px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
     cpu_weight *w = (cpu_weight *)base;
     px_err *err = NULL;
-    void *rounded = NULL;
+    void *memory = NULL;
     if (w->panels) cpu_panels_fill(s, w, source); /* rounds by itself */
     if (w->rows) convert_rows(s, px_mat_of(w->rows, base->type, base->out, base->in), source);
-    if (w->packed != base->type && source.type != base->type) {
-        const size_t bytes = (size_t)(base->out * base->in) * px_type_size(base->type);
-        rounded = malloc(bytes + 1);
-        if (!rounded) PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of rounded weights", bytes);
-        const px_mat copy = px_mat_of(rounded, base->type, base->out, base->in);
-        convert_rows(s, copy, source);
-        source = copy;
-    }
+    if (!(base->pack & (PX_PACK_FORWARD | PX_PACK_BACKWARD))) return NULL;
+    if (w->packed != base->type && source.type != base->type)
+        PX_PASS_TO(done, convert_all(s, &source, base->type, &memory));
+    if (w->packed == PX_F32 && source.type != PX_F32)
+        PX_PASS_TO(done, convert_all(s, &source, PX_F32, &memory));
     if (base->pack & PX_PACK_FORWARD) PX_PASS_TO(done, pack_fill(s, &w->forward, source, true));
     if (base->pack & PX_PACK_BACKWARD) PX_PASS_TO(done, pack_fill(s, &w->backward, source, false));
 done:
-    free(rounded);
+    free(memory);
     return err;
 }
 
