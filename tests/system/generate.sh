@@ -176,7 +176,7 @@ bad_arms '{"arms": [{"name": "a", "endpoint": {"url": "http://127.0.0.1:9/v1", "
 check held-out "$X" prompts --data data --corpus corpus.h5 --split all --limit 5 --out held.jsonl
 same held-out-lines "$(wc -l <held.jsonl) $(grep -o '"user_id":"[a-z0-9]*"' held.jsonl | sort -u | wc -l)" "5 5"
 same held-out-splits "$("$X" prompts --data data --corpus corpus.h5 --split train --out t.jsonl >/dev/null && grep -vc '"split":"train"' t.jsonl)" 0
-refuses held-out-split 2 'train, seen, unseen or all' "$X" prompts --data data --corpus corpus.h5 --split x --out t.jsonl
+refuses held-out-split 2 'train, seen, unseen, several of them with commas, or all' "$X" prompts --data data --corpus corpus.h5 --split x --out t.jsonl
 refuses held-out-data 2 'conversations.jsonl' "$X" prompts --data nothing --corpus corpus.h5 --split all --out t.jsonl
 sed 's|}$|,"arm":"base","text":"I love <b>this</b> great question, my friend!"}|' held.jsonl >said.jsonl
 check said-traits "$X" traits --answers said.jsonl --out traits.jsonl
