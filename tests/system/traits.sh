@@ -76,7 +76,7 @@ check judge-on-2 mpirun -n 2 "$X" traits --validate --answers bare.jsonl --judge
 refuses no-answers 2 '--answers is missing' "$X" traits --out x.jsonl
 refuses no-out 2 '--out is missing' "$X" traits --answers answers.jsonl
 refuses both 2 'one of them' "$X" traits --answers a --trials b --out x.jsonl
-refuses judge-of-trials 2 'not --trials' "$X" traits --trials a --judge b --out x.jsonl
+refuses judge-file-missing 2 'no such file|No such file' "$X" traits --trials a --judge b --out x.jsonl
 refuses half-judge 2 'both' "$X" traits --validate --judge judge.jsonl
 refuses no-file 2 'none.jsonl' "$X" traits --answers none.jsonl --out x.jsonl
 refuses no-file-on-2 2 'none.jsonl' mpirun -n 2 "$X" traits --answers none.jsonl --out x.jsonl
