@@ -61,7 +61,9 @@ static bool process_born(int64_t pid, int64_t *born) {
         at = strchr(at, ' ');
         if (at) at++;
     }
-    return at && sscanf(at, "%lld", (long long *)born) == 1;
+    if (!at || *at < '0' || *at > '9') return false;
+    *born = strtoll(at, NULL, 10);
+    return true;
 }
 
 static px_err *random_token(char out[33]) {

@@ -28,14 +28,22 @@ static px_err *add_file(const files *f, const char *name, const char *a, const c
                                           .b = b});
 }
 
+/* Bits, not values: 0 and -0 differ, a NaN is itself. */
+static bool same_bits(float a, float b) {
+    uint32_t bits[2];
+    memcpy(&bits[0], &a, sizeof a);
+    memcpy(&bits[1], &b, sizeof b);
+    return bits[0] == bits[1];
+}
+
 /* One pass over n values; the first that differs goes into `first`. */
 static void compare(const float *a, const float *b, int64_t n, int64_t at, px_diff *d,
                     char first[96]) {
     for (int64_t i = 0; i < n; i++) {
-        if (memcmp(&a[i], &b[i], sizeof a[i]) == 0) continue;
+        if (same_bits(a[i], b[i])) continue;
         double by = fabs((double)a[i] - (double)b[i]);
         if (d->n_differ == 0)
-            snprintf(first, 96, "value %lld, %.9g and %.9g", (long long)(at + i), (double)a[i],
+            snprintf(first, 96, "value %lld, %.9g and %.9g", (long long)at + i, (double)a[i],
                      (double)b[i]);
         d->n_differ++;
         if (!(by <= d->largest)) d->largest = by; /* NaN too */
