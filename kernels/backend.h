@@ -8,6 +8,10 @@
 
 typedef px_err *px_open_fn(px_stream *s);
 typedef void px_close_fn(px_stream *s);
+typedef void *px_memory_new_fn(px_stream *s, size_t bytes);
+typedef void px_memory_free_fn(px_stream *s, void *at);
+typedef void px_memory_copy_fn(px_stream *s, void *to, const void *from, size_t bytes);
+typedef void px_memory_zero_fn(px_stream *s, void *at, size_t bytes);
 typedef px_err *px_weight_new_fn(px_stream *s, px_mat source, px_type type, int pack,
                                  px_weight **out);
 typedef px_err *px_weight_update_fn(px_stream *s, px_weight *w, px_mat source);
@@ -62,6 +66,11 @@ typedef struct {
     const char *name;
     px_open_fn *open;
     px_close_fn *close;
+    /* A backend with memory of its own; NULL: it takes the host's. */
+    px_memory_new_fn *memory_new;
+    px_memory_free_fn *memory_free;
+    px_memory_copy_fn *memory_copy;
+    px_memory_zero_fn *memory_zero;
     px_weight_new_fn *weight_new;
     px_weight_update_fn *weight_update;
     px_weight_free_fn *weight_free;
@@ -96,6 +105,11 @@ typedef struct {
 } px_backend;
 
 extern const px_backend px_backend_ref, px_backend_cpu;
+#if defined(PX_HAVE_CUDA) || defined(PX_HAVE_SIMT)
+extern const px_backend px_backend_cuda;
+#endif
+/* What px_device_choose chose. */
+int px_device_chosen(void);
 
 struct px_stream {
     const px_backend *backend;

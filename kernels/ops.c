@@ -2,19 +2,41 @@
 #include "ops.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend.h"
 
-px_err *px_stream_open(const char *name, int threads, px_stream **out) {
-    static const px_backend *const backends[] = {&px_backend_cpu, &px_backend_ref};
-    const px_backend *found = NULL;
+static const px_backend *const backends[] = {
+    &px_backend_cpu,
+    &px_backend_ref,
+#if defined(PX_HAVE_CUDA) || defined(PX_HAVE_SIMT)
+    &px_backend_cuda,
+#endif
+};
+static const px_backend *find_backend(const char *name) {
     for (size_t i = 0; i < PX_COUNT(backends); i++)
-        if (strcmp(name, backends[i]->name) == 0) found = backends[i];
-    if (!found)
-        PX_FAIL(PX_BAD_INPUT, "backend \"%s\" is unknown; this build has \"cpu\" and \"ref\"",
-                name);
+        if (strcmp(name, backends[i]->name) == 0) return backends[i];
+    return NULL;
+}
+bool px_backend_exists(const char *name) { return find_backend(name) != NULL; }
+
+static int card_chosen;
+void px_device_choose(int card) { card_chosen = card; }
+int px_device_chosen(void) { return card_chosen; }
+
+px_err *px_stream_open(const char *name, int threads, px_stream **out) {
+    const px_backend *found = find_backend(name);
+    if (!found) {
+        char known[64] = "";
+        for (size_t i = 0; i < PX_COUNT(backends); i++) {
+            const size_t used = strlen(known);
+            snprintf(known + used, sizeof known - used, "%s\"%s\"", i ? ", " : "",
+                     backends[i]->name);
+        }
+        PX_FAIL(PX_BAD_INPUT, "backend \"%s\" is unknown; this build has %s", name, known);
+    }
     if (threads < 1) PX_FAIL(PX_BAD_INPUT, "threads is %d; at least 1 is needed", threads);
     px_stream *s = calloc(1, sizeof *s);
     if (!s) PX_NO_MEMORY();
@@ -60,6 +82,41 @@ void *px_scratch(px_stream *s, size_t bytes) {
     px_stream_fail(s, px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
                                  "out of memory: %zu bytes of scratch", bytes));
     return NULL;
+}
+
+/* --- memory --- */
+
+bool px_memory_is_apart(const px_stream *s) { return s && s->backend->memory_new; }
+
+px_err *px_memory_new(px_stream *s, size_t bytes, void **out) {
+    if (px_memory_is_apart(s))
+        *out = s->backend->memory_new(s, bytes);
+    else
+        *out = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    if (!*out)
+        PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes for \"%s\"", bytes, s->backend->name);
+    return NULL;
+}
+void px_memory_free(px_stream *s, void *at) {
+    if (!at) return;
+    if (px_memory_is_apart(s))
+        s->backend->memory_free(s, at);
+    else
+        free(at);
+}
+void px_memory_copy(px_stream *s, void *to, const void *from, size_t bytes) {
+    if (bytes == 0) return;
+    if (px_memory_is_apart(s))
+        s->backend->memory_copy(s, to, from, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+void px_memory_zero(px_stream *s, void *at, size_t bytes) {
+    if (bytes == 0) return;
+    if (px_memory_is_apart(s))
+        s->backend->memory_zero(s, at, bytes);
+    else
+        memset(at, 0, bytes);
 }
 
 /* --- shapes --- */

@@ -30,7 +30,8 @@ static inline size_t px_type_size(px_type type) { return type == PX_F32 ? 4 : 2;
 
 /* A backend with its threads and scratch memory. One a thread of control. */
 typedef struct px_stream px_stream;
-/* name: "cpu" or "ref". threads >= 1. PX_BAD_INPUT: an unknown backend. */
+/* name: "cpu" or "ref"; "cuda" in a build for GPUs, "simt" (the same kernels on the CPU, slowly) in
+ * one with tests. threads >= 1. PX_BAD_INPUT: an unknown backend, no GPU. */
 PX_CHECKED px_err *px_stream_open(const char *name, int threads, px_stream **out);
 void px_stream_close(px_stream *s);
 /* What computes here, for manifests: libraries and instruction sets decide a result's last bits. */
@@ -43,6 +44,22 @@ void px_kernel_facts_get(px_kernel_facts *out);
 /* Operations return nothing. What fails inside one (memory for scratch, a library) sticks to the
  * stream, and its outputs are then undefined: ask once a step or batch. Hands the error over. */
 PX_CHECKED px_err *px_stream_ok(px_stream *s);
+
+/* Which GPU of this machine streams opened from now on take, from 0: the rank's number on its node.
+ */
+void px_device_choose(int card);
+/* Whether this build has the backend. */
+bool px_backend_exists(const char *name);
+
+/* Memory where the backend computes: the host's, 64-byte aligned, or a GPU's. Operations take the
+ * host's memory too, which a GPU's backend then copies there and back each time. Not zeroed. */
+PX_CHECKED px_err *px_memory_new(px_stream *s, size_t bytes, void **out);
+void px_memory_free(px_stream *s, void *at); /* NULL: nothing */
+/* In the order of the operations; host memory may be used when it returns. Errors stick. */
+void px_memory_copy(px_stream *s, void *to, const void *from, size_t bytes);
+void px_memory_zero(px_stream *s, void *at, size_t bytes);
+/* Whether that memory is not the host's; without a stream it is. */
+bool px_memory_is_apart(const px_stream *s);
 
 /* What the "cpu" backend of this build is made of. */
 typedef struct {

@@ -133,5 +133,9 @@ if wanted system; then
 fi
 # A Slurm of three nodes, started and stopped by the test.
 ! wanted slurm || system_test tests/slurm/run.sh slurm
+if [ -z "$quick" ] && wanted nvcc; then
+    step nvcc 900 tests/nvcc.sh
+    ! grep -q '^skipped' "$logs/nvcc.log" || skipped=$((skipped + 1)) passed=$((passed - 1))
+fi
 [ -n "$quick" ] || ! wanted lint || step lint 900 tests/lint.sh build "$jobs"
 finish

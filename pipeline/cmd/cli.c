@@ -1,6 +1,8 @@
 /* cli.c - what the commands share: see cmd.h. */
 #include "cmd.h"
 
+#include "ops.h"
+
 #include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -184,5 +186,6 @@ void px_cli_config_show(const px_ranks *ranks, const px_config *config) {
 int px_cli_threads(const px_ranks *ranks, const px_config *config) {
     int threads = px_place(ranks, (int)config->threads);
     omp_set_num_threads(threads);
+    px_device_choose(ranks->node_rank); /* with device cuda: one rank a GPU */
     return threads;
 }

@@ -21,6 +21,7 @@ typedef enum {
     PX_PRECISION_Q8_0,
     PX_PRECISION_Q4_1
 } px_precision;
+typedef enum { PX_DEVICE_CPU, PX_DEVICE_CUDA, PX_DEVICE_SIMT } px_device;
 typedef enum { PX_SCHEDULE_COSINE, PX_SCHEDULE_LINEAR, PX_SCHEDULE_CONSTANT } px_schedule_kind;
 typedef enum { PX_UNIT_CONVERSATION, PX_UNIT_TURN, PX_UNIT_PAIR } px_unit_kind;
 typedef enum { PX_WEIGHT_PAIR, PX_WEIGHT_TURN } px_pair_weight;
@@ -40,6 +41,7 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("model.path", text, model_path, "", 0, 0, N, "Hugging Face folder or GGUF file") \
     KEY("model.template", choice, model_template, 0, 0, "auto chatml llama2 llama3 zephyr mistral", R, "chat template; auto: the model's own") \
     KEY("precision", choice, precision, PX_PRECISION_BF16, 0, "bf16 f32 q8_0 q4_1", R, "of the frozen base model and activations; q8_0 and q4_1: weights in 8 or 4 bits, for generate and serve") \
+    KEY("device", choice, device, PX_DEVICE_CPU, 0, "cpu cuda simt", R, "what computes: cuda: a GPU a rank, in a build for them (docs/cuda.md); simt: a GPU's kernels on the CPU, slowly, in a build with tests") \
     KEY("full_finetune", bool, full_finetune, false, 0, 0, R, "train every weight of the base model (lora.r must be 0)") \
     KEY("lora.r", i64, lora_r, 8, 0, 1024, R, "rank of the adapters; 0 trains none") \
     KEY("lora.alpha", f64, lora_alpha, 16, 0, 1e6, R, "adapters are scaled by alpha / r") \

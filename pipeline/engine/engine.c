@@ -75,7 +75,7 @@ static px_err *open_model(px_engine *e, const px_engine_setup *setup) {
     if (setup->run_dir && strcmp(e->weights.hex, e->run.weights_sha256) != 0)
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on",
                    e->model_path);
-    PX_PASS_TO(done, px_stream_open("cpu", setup->threads, &e->stream));
+    PX_PASS_TO(done, px_model_stream(setup->config, setup->threads, &e->stream));
     PX_PASS_TO(done, px_model_new(e->stream, source, setup->config, use, &e->model));
     if (setup->run_dir && e->run.config.full_finetune)
         PX_PASS_TO(done, px_model_update(e->model, e->run.params));

@@ -38,7 +38,7 @@ static px_err *open_model(evaluation *e) {
     PX_PASS_TO(done, px_source_sha256(source, &e->weights_sha256));
     if (has_run(e) && strcmp(e->weights_sha256.hex, e->run.weights_sha256) != 0)
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on", path);
-    PX_PASS_TO(done, px_stream_open("cpu", e->job->threads, &e->stream));
+    PX_PASS_TO(done, px_model_stream(e->config, e->job->threads, &e->stream));
     PX_PASS_TO(done, px_model_new(e->stream, source, e->config, has_run(e) ? PX_MODEL_LORA : 0,
                                   &e->model));
 done:

@@ -23,9 +23,9 @@ static void adapters(const run *r, int64_t layer, int group, px_mat dx, px_mat d
     const px_lora_group *g = px_group_in_use(model, r->how, group);
     if (!g) return;
     const size_t at = (size_t)layer * model->lora.layer_floats;
-    const float *values = r->how.params->values + at;
+    const float *values = px_adapter_values(model, r->how.params) + at;
     const float *u = px_pass_floats(r->pass, r->pass->u[group], layer, g->R);
-    float *grads = r->grads + at;
+    float *grads = px_adapter_grads(model, r->grads) + at;
     for (int i = 0; i < g->n; i++) {
         const px_lora_part part = {g->R, g->first[i], model->lora.r, model->lora.scale};
         const int64_t first = px_group_column(model, g->linear[i]);
@@ -155,6 +155,7 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     const bool wants_soft = dsoft && slot->n_soft > 0;
     if (full && slot->n_soft > 0 && !dsoft)
         PX_FAIL(PX_RUN_FAILED, "full fine-tuning with soft tokens needs their gradient");
+    PX_PASS(px_adapters_enter(model, how.params, true));
     px_mat dx = mat(&r, pass->dx, 0, model->shape.d);
     head(&r, g, dx);
     for (int64_t layer = model->shape.n_layers - 1; layer >= 0; layer--) {
@@ -164,5 +165,6 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     if (full || wants_soft)
         px_op_embed_backward(model->s, wants_soft ? dsoft : NULL,
                              base_grad(&r, model->base.table, 0), slot->ids, dx);
+    px_adapters_leave(model, how.params, grads);
     return px_stream_ok(model->s);
 }

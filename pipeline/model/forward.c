@@ -121,7 +121,8 @@ static void adapters(const px_run_pass *r, int64_t layer, int group, px_mat y, p
     const px_model *model = r->model;
     const px_lora_group *g = px_group_in_use(model, r->how, group);
     if (!g) return;
-    const float *values = r->how.params->values + (size_t)layer * model->lora.layer_floats;
+    const float *values =
+        px_adapter_values(model, r->how.params) + (size_t)layer * model->lora.layer_floats;
     float *u = px_pass_floats(r->pass, r->pass->u[group], layer, g->R);
     px_op_lora_down(model->s, u, x, values + g->a, g->R,
                     px_drop_of(model, r->slot, r->how, layer, group));
@@ -216,6 +217,7 @@ px_err *px_model_forward(px_model *model, px_pass *pass, const px_slot *slot, px
     PX_PASS(slot_check(model, pass, slot, how));
     if (model->generate) PX_FAIL(PX_RUN_FAILED, "the model is packed for generation");
     if (slot->n == 0) return NULL;
+    PX_PASS(px_adapters_enter(model, how.params, false));
     px_mat delta = px_pass_mat(model, pass, pass->delta, 0, slot->n, d);
     px_layers_run(&r, delta);
     if (slot->n_rows > 0) {

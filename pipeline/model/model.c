@@ -38,11 +38,26 @@ static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight
     return px_weight_new(model->s, px_mat_of(p->buffer, type, rows, in), model->type, pack, out);
 }
 
+/* `rows` rows of d values of a tensor as `type` where the backend computes. */
+static px_err *rows_read(packer *p, const char *name, int64_t rows, int64_t d, px_type type,
+                         void **out) {
+    px_model *model = p->model;
+    const size_t bytes = (size_t)(rows * d) * px_type_size(type);
+    PX_PASS(px_model_memory(model, bytes, out));
+    if (!px_memory_is_apart(model->s)) return px_source_rows(p->source, name, 0, rows, type, *out);
+    void *host = malloc(bytes + 1);
+    if (!host) PX_NO_MEMORY();
+    px_err *err = px_source_rows(p->source, name, 0, rows, type, host);
+    if (!err) px_memory_copy(model->s, *out, host, bytes);
+    free(host);
+    return err ? err : px_stream_ok(model->s);
+}
+
 static px_err *norm_read(packer *p, const char *name, float **out) {
-    const int64_t d = p->model->shape.d;
-    *out = px_take_raw(p->model->arena, float, d);
-    PX_PASS(px_arena_ok(p->model->arena));
-    return px_source_rows(p->source, name, 0, d, PX_F32, *out);
+    void *at = NULL;
+    PX_PASS(rows_read(p, name, p->model->shape.d, 1, PX_F32, &at));
+    *out = at;
+    return NULL;
 }
 
 static px_err *layer_read(packer *p, int64_t layer) {
@@ -64,12 +79,9 @@ static px_err *ends_read(packer *p) {
     const px_shape *shape = &model->shape;
     px_err *err = NULL;
     char *rows = NULL;
-    const size_t bytes = (size_t)(shape->vocab * shape->d) * px_type_size(model->type);
-    char *table = px_arena_take_raw(model->arena, bytes, 1);
-    PX_PASS(px_arena_ok(model->arena));
+    void *table = NULL;
+    PX_PASS(rows_read(p, "model.embed_tokens.weight", shape->vocab, shape->d, model->type, &table));
     model->table = px_mat_of(table, model->type, shape->vocab, shape->d);
-    PX_PASS(px_source_rows(p->source, "model.embed_tokens.weight", 0, shape->vocab, model->type,
-                           table));
     px_source_forget(p->source, "model.embed_tokens.weight");
     PX_PASS(norm_read(p, "model.norm.weight", &model->norm));
     px_mat head = model->table;
@@ -107,11 +119,21 @@ px_err *px_model_positions(px_model *model, int64_t n) {
     const int64_t half = model->shape.head_dim / 2;
     if (n <= model->n_positions) return NULL;
     n = PX_MAX(n, 2 * model->n_positions);
-    float *grown = realloc(model->rope, (size_t)(2 * n * half) * sizeof *grown);
+    const size_t bytes = (size_t)(2 * n * half) * sizeof(float);
+    float *grown = realloc(model->rope_table, bytes);
     if (!grown) PX_NO_MEMORY();
-    model->rope = grown;
+    model->rope_table = grown;
     px_rope_table(model->freq, half, model->n_positions, n - model->n_positions, grown);
     model->n_positions = n;
+    if (px_memory_is_apart(model->s)) {
+        void *apart = NULL;
+        px_memory_free(model->s, model->rope);
+        model->rope = NULL;
+        PX_PASS(px_memory_new(model->s, bytes, &apart));
+        px_memory_copy(model->s, apart, grown, bytes);
+        grown = apart;
+    }
+    model->rope = grown;
     return NULL;
 }
 
@@ -173,7 +195,7 @@ void px_model_free(px_model *model) {
         px_weight_free(l->down);
     }
     px_weight_free(model->head);
-    free(model->rope);
+    px_model_memory_free(model);
     px_arena_free(model->arena);
     free(model);
 }
@@ -188,15 +210,21 @@ static px_err *repack(px_model *model, px_weight *w, const float *values, int64_
     return px_weight_update(model->s, w, px_mat_of(source, PX_F32, rows, cols));
 }
 
-static void table_update(px_model *model, const float *values) {
+static px_err *table_update(px_model *model, const float *values) {
     const int64_t n = model->shape.vocab * model->shape.d;
+    const bool apart = px_memory_is_apart(model->s);
     if (model->type == PX_F32) {
-        memcpy(model->table.data, values, (size_t)n * sizeof *values);
-        return;
+        px_memory_copy(model->s, model->table.data, values, (size_t)n * sizeof *values);
+        return NULL;
     }
-    uint16_t *table = model->table.data;
+    uint16_t *table = apart ? malloc((size_t)n * sizeof *table) : model->table.data;
+    if (!table) PX_NO_MEMORY();
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) table[i] = px_bf16_from(values[i]);
+    if (!apart) return NULL;
+    px_memory_copy(model->s, model->table.data, table, (size_t)n * sizeof *table);
+    free(table);
+    return NULL;
 }
 
 px_err *px_model_update(px_model *model, const px_params *params) {
@@ -210,15 +238,15 @@ px_err *px_model_update(px_model *model, const px_params *params) {
         px_layer *l = &model->layers[i];
         const px_base_layer at = model->base.layer;
         const float *w = v + (size_t)i * model->base.layer_floats;
-        memcpy(l->norm1, w + at.norm1, norm_bytes);
-        memcpy(l->norm2, w + at.norm2, norm_bytes);
+        px_memory_copy(model->s, l->norm1, w + at.norm1, norm_bytes);
+        px_memory_copy(model->s, l->norm2, w + at.norm2, norm_bytes);
         PX_PASS(repack(model, l->qkv, w + at.q, model->width_qkv, shape->d));
         PX_PASS(repack(model, l->o, w + at.o, shape->d, model->width_q));
         PX_PASS(repack(model, l->gate_up, w + at.gate, 2 * shape->ffn, shape->d));
         PX_PASS(repack(model, l->down, w + at.down, shape->d, shape->ffn));
     }
-    memcpy(model->norm, v + model->base.norm, norm_bytes);
-    table_update(model, v + model->base.table);
+    px_memory_copy(model->s, model->norm, v + model->base.norm, norm_bytes);
+    PX_PASS(table_update(model, v + model->base.table));
     return repack(model, model->head, v + (shape->tied ? model->base.table : model->base.head),
                   shape->vocab, shape->d);
 }

@@ -88,6 +88,8 @@ double px_user_spread(const px_params *params);
 typedef struct px_model px_model;
 /* TRAIN packs for backward too; GENERATE for few rows at a time and for logits (px_step). */
 typedef enum { PX_MODEL_TRAIN = 1, PX_MODEL_LORA = 2, PX_MODEL_GENERATE = 4 } px_model_use;
+/* A stream on the device that config names. PX_BAD_INPUT: not in this build, no GPU. */
+PX_CHECKED px_err *px_model_stream(const px_config *config, int threads, px_stream **out);
 /* Reads and packs the weights. The source may be closed afterwards. */
 PX_CHECKED px_err *px_model_new(px_stream *s, px_source *source, const px_config *config, int use,
                                 px_model **out);

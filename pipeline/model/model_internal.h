@@ -86,6 +86,20 @@ typedef struct {
 px_lora_layout px_lora_layout_of(const px_config *config, const px_shape *shape, size_t first);
 bool px_target_on(const px_config *config, int linear);
 
+/* --- memory.c --- */
+typedef struct px_apart px_apart;
+/* Lives as long as the model, where its backend computes. */
+PX_CHECKED px_err *px_model_memory(px_model *model, size_t bytes, void **out);
+void px_model_memory_free(px_model *model);
+/* Before a pass, and before its backward: adapters go where the backend computes, their gradients
+ * begin at 0 there. Nothing on the CPU, or with params NULL. */
+PX_CHECKED px_err *px_adapters_enter(px_model *model, const px_params *params, bool backward);
+/* After a backward: grads += what came together there. */
+void px_adapters_leave(px_model *model, const px_params *params, float *grads);
+/* What operations take: there, or the host's. */
+const float *px_adapter_values(const px_model *model, const px_params *params);
+float *px_adapter_grads(const px_model *model, float *grads);
+
 /* --- model.c --- */
 typedef struct {
     px_weight *qkv, *o, *gate_up,
@@ -105,8 +119,15 @@ struct px_model {
     px_mat table; /* [vocab, d], as `type` */
     float *norm;  /* [d] */
     float *freq;
-    float *rope; /* [n_positions, head_dim / 2, 2], heap */
+    /* [n_positions, head_dim / 2, 2]: on the heap, and where the backend computes (the same on the
+     * CPU). */
+    float *rope_table, *rope;
     int64_t n_positions;
+    /* A GPU's backend: its pieces of memory; adapters and their gradients there [lora.n], the
+     * gradients on their way back; whose adapters are there. NULL on the CPU. */
+    px_apart *apart;
+    float *values, *grads, *grads_back;
+    const px_params *entered;
     px_lora_layout lora;
     px_base_layout base; /* full fine-tuning */
     px_arena *arena;
@@ -133,6 +154,10 @@ struct px_pass {
     float *rms_rows, *lse_rows, *ew;      /* [n_rows], [n_rows], [n_rows, d] */
     int32_t *positions;                   /* [n]: of a step's rows */
     px_arena *arena;
+    /* A GPU's backend: all of the above but positions are pieces of this. NULL on the CPU. */
+    px_stream *stream;
+    char *apart;
+    size_t apart_bytes;
 };
 /* A matrix of `rows` rows and `cols` columns in `base`; layer l where one a layer is kept. */
 px_mat px_pass_mat(const px_model *model, const px_pass *pass, char *base, int64_t layer,

@@ -22,52 +22,75 @@ px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols) {
     return m;
 }
 
+/* Memory of a pass: the arena's, or the next piece of what the GPU gave, which is only counted
+ * while `apart` is NULL. */
+static void *take(px_pass *pass, size_t n, size_t size) {
+    if (!px_memory_is_apart(pass->stream)) return px_arena_take_raw(pass->arena, n, size);
+    const size_t at = pass->apart_bytes;
+    pass->apart_bytes += (n * size + 255) / 256 * 256;
+    return pass->apart ? pass->apart + at : NULL;
+}
+
 /* Buffers that a layer has for itself. */
 static void take_layers(px_pass *pass, const px_model *model) {
-    px_arena *a = pass->arena;
     const px_shape *shape = &model->shape;
     const size_t size = px_type_size(model->type);
     const int64_t n = pass->n_max, layers = pass->backward ? shape->n_layers : 1;
     const size_t rows = (size_t)(layers * n);
-    pass->x = px_arena_take_raw(a, rows * (size_t)shape->d, size);
-    pass->mid = px_arena_take_raw(a, rows * (size_t)shape->d, size);
-    pass->qkv = px_arena_take_raw(a, rows * (size_t)model->width_qkv, size);
-    pass->att = px_arena_take_raw(a, rows * (size_t)model->width_q, size);
-    pass->gate_up = px_arena_take_raw(a, rows * (size_t)(2 * shape->ffn), size);
-    pass->lse = px_take_raw(a, float, rows, shape->n_heads);
-    pass->rms1 = px_take_raw(a, float, rows);
-    pass->rms2 = px_take_raw(a, float, rows);
+    pass->x = take(pass, rows * (size_t)shape->d, size);
+    pass->mid = take(pass, rows * (size_t)shape->d, size);
+    pass->qkv = take(pass, rows * (size_t)model->width_qkv, size);
+    pass->att = take(pass, rows * (size_t)model->width_q, size);
+    pass->gate_up = take(pass, rows * (size_t)(2 * shape->ffn), size);
+    pass->lse = take(pass, rows * (size_t)shape->n_heads, sizeof(float));
+    pass->rms1 = take(pass, rows, sizeof(float));
+    pass->rms2 = take(pass, rows, sizeof(float));
     for (int i = 0; i < PX_N_GROUPS; i++)
-        pass->u[i] = px_take_raw(a, float, rows, model->lora.groups[i].R);
+        pass->u[i] = take(pass, rows * (size_t)model->lora.groups[i].R, sizeof(float));
 }
 
 static void take_working(px_pass *pass, const px_model *model) {
-    px_arena *a = pass->arena;
     const px_shape *shape = &model->shape;
     const size_t size = px_type_size(model->type), n = (size_t)pass->n_max, d = (size_t)shape->d;
     const size_t rows = (size_t)pass->rows_max;
     int64_t R = 0;
     for (int i = 0; i < PX_N_GROUPS; i++) R = PX_MAX(R, model->lora.groups[i].R);
-    pass->h = px_arena_take_raw(a, n * d, size);
-    pass->delta = px_arena_take_raw(a, n * d, size);
-    pass->s = px_arena_take_raw(a, n * (size_t)shape->ffn, size);
-    pass->mid_rows = px_arena_take_raw(a, rows * d, size);
-    pass->delta_rows = px_arena_take_raw(a, rows * d, size);
-    pass->h_rows = px_arena_take_raw(a, rows * d, size);
-    pass->rms_rows = px_take_raw(a, float, rows);
-    pass->lse_rows = px_take_raw(a, float, rows);
-    pass->positions = px_take_raw(a, int32_t, n);
+    pass->h = take(pass, n * d, size);
+    pass->delta = take(pass, n * d, size);
+    pass->s = take(pass, n * (size_t)shape->ffn, size);
+    pass->mid_rows = take(pass, rows * d, size);
+    pass->delta_rows = take(pass, rows * d, size);
+    pass->h_rows = take(pass, rows * d, size);
+    pass->rms_rows = take(pass, rows, sizeof(float));
+    pass->lse_rows = take(pass, rows, sizeof(float));
     if (!pass->backward) return;
-    pass->dx = px_arena_take_raw(a, n * d, size);
-    pass->ds = px_arena_take_raw(a, n * (size_t)PX_MAX(shape->ffn, model->width_q), size);
-    pass->dqkv = px_arena_take_raw(a, n * (size_t)model->width_qkv, size);
-    pass->du = px_take_raw(a, float, n, R);
-    pass->ew = px_take_raw(a, float, rows, d);
+    pass->dx = take(pass, n * d, size);
+    pass->ds = take(pass, n * (size_t)PX_MAX(shape->ffn, model->width_q), size);
+    pass->dqkv = take(pass, n * (size_t)model->width_qkv, size);
+    pass->du = take(pass, n * (size_t)R, sizeof(float));
+    pass->ew = take(pass, rows * d, sizeof(float));
+}
+
+/* On a GPU: how much it takes, then one piece for all. */
+static px_err *take_all(px_pass *pass, const px_model *model) {
+    void *apart = NULL;
+    pass->positions = px_take_raw(pass->arena, int32_t, pass->n_max);
+    take_layers(pass, model);
+    take_working(pass, model);
+    PX_PASS(px_arena_ok(pass->arena));
+    if (!px_memory_is_apart(pass->stream)) return NULL;
+    PX_PASS(px_memory_new(pass->stream, pass->apart_bytes, &apart));
+    pass->apart = apart;
+    pass->apart_bytes = 0;
+    take_layers(pass, model);
+    take_working(pass, model);
+    return NULL;
 }
 
 px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_targets,
                     bool backward, px_pass **out) {
     px_arena *arena = NULL;
+    px_err *err = NULL;
     if (backward && !model->train)
         PX_FAIL(PX_RUN_FAILED, "a backward pass needs a model packed for training");
     PX_PASS(px_arena_new(1 << 16, &arena));
@@ -77,11 +100,12 @@ px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_
                           .rows_max = n_rows,
                           .targets_max = n_targets,
                           .backward = backward,
-                          .arena = arena};
-        take_layers(pass, model);
-        take_working(pass, model);
+                          .arena = arena,
+                          .stream = model->s};
+        err = take_all(pass, model);
+    } else {
+        err = px_arena_ok(arena);
     }
-    px_err *err = px_arena_ok(arena);
     if (err) {
         px_arena_free(arena);
         return px_err_add(err, __FILE__, __LINE__, "activations of %d tokens%s", (int)n,
@@ -92,10 +116,14 @@ px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_
 }
 
 void px_pass_free(px_pass *pass) {
-    if (pass) px_arena_free(pass->arena);
+    if (!pass) return;
+    if (pass->apart) px_memory_free(pass->stream, pass->apart);
+    px_arena_free(pass->arena);
 }
 
-int64_t px_pass_bytes(const px_pass *pass) { return (int64_t)px_arena_peak(pass->arena); }
+int64_t px_pass_bytes(const px_pass *pass) {
+    return (int64_t)(px_arena_peak(pass->arena) + pass->apart_bytes);
+}
 
 px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n, bool backward,
                          int64_t *bytes) {

@@ -63,6 +63,7 @@ px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const
     PX_PASS(step_check(model, pass, step, params));
     PX_PASS(positions_fill(model, pass, step));
     if (step->n == 0) return NULL;
+    if (model->entered != params) PX_PASS(px_adapters_enter(model, params, false));
     const px_slot slot = {.n = step->n,
                           .ids = step->ids,
                           .positions = pass->positions,

@@ -21,7 +21,7 @@ static px_err *making_open(const px_reference_job *job, const px_config *config,
     PX_PASS(px_arena_ok(m->arena));
     PX_PASS_TO(done, px_source_open(job->model_path, &source));
     PX_PASS_TO(done, px_source_sha256(source, &m->weights_sha256));
-    PX_PASS_TO(done, px_stream_open("cpu", job->threads, &m->stream));
+    PX_PASS_TO(done, px_model_stream(config, job->threads, &m->stream));
     err = px_model_new(m->stream, source, config, 0, &m->model);
 done:
     px_source_close(source);

@@ -85,7 +85,7 @@ static px_err *read_model(px_training *t) {
     PX_PASS_TO(done, px_params_new(t->config, &t->shape, t->rows.n_rows, &t->params));
     PX_PASS_TO(done, px_params_init(t->params, t->config, source));
     PX_PASS_TO(done, px_optimizer_new(t->params->n, &t->optimizer));
-    PX_PASS_TO(done, px_stream_open("cpu", t->job->threads, &t->stream));
+    PX_PASS_TO(done, px_model_stream(t->config, t->job->threads, &t->stream));
     PX_PASS_TO(done, px_model_new(t->stream, source, t->config, PX_MODEL_TRAIN, &t->model));
 done:
     px_source_close(source);

@@ -113,7 +113,7 @@ static void row_alone(const char *name, const ops_case *before, const ops_case *
         m->data = (char *)m->data + (size_t)(t * m->stride) * px_type_size(m->type);
         m->rows = 1;
     }
-    run_on("cpu", 1, &one, run);
+    run_on(px_test_backend(), 1, &one, run);
     for (int n = 0; n < one.n_slots; n++) {
         const px_mat m = one.slots[n].m, all = after->slots[n].m;
         const size_t size = px_type_size(m.type);
@@ -128,7 +128,7 @@ static void row_alone(const char *name, const ops_case *before, const ops_case *
 void ops_check(const char *name, ops_case *c, ops_run *run, double tol) {
     ops_case want = copy_of(c), got = copy_of(c);
     run_on("ref", 1, &want, run);
-    run_on("cpu", 1, &got, run);
+    run_on(px_test_backend(), 1, &got, run);
     near(name, &got, &want, tol);
     for (int n = 0; n < c->n_slots; n++) {
         guards_stand(name, &got.slots[n], n);
@@ -139,7 +139,7 @@ void ops_check(const char *name, ops_case *c, ops_run *run, double tol) {
     }
     for (int threads = 2; threads <= 3; threads++) {
         ops_case again = copy_of(c);
-        run_on("cpu", threads, &again, run);
+        run_on(px_test_backend(), threads, &again, run);
         same_bits(name, threads == 2 ? "2 threads" : "3 threads", &again, &got);
         ops_free(&again);
     }

@@ -15,6 +15,21 @@
 
 #include "base.h"
 
+/* The backend whose operations are tested: PX_TEST_BACKEND, "cpu" where it is not set. */
+static inline const char *px_test_backend(void) {
+    const char *name = getenv("PX_TEST_BACKEND");
+    return name && *name ? name : "cpu";
+}
+/* Kernels run on the CPU thread by thread: smaller cases will do. */
+static inline bool px_test_is_slow(void) { return strcmp(px_test_backend(), "simt") == 0; }
+/* … and with each of their loads and stores looked at. */
+static inline bool px_test_is_checked(void) {
+#ifdef __SANITIZE_ADDRESS__
+    return px_test_is_slow();
+#else
+    return false;
+#endif
+}
 /* The call succeeds; else the error's text fails the test. */
 #define px_assert_ok(call)                                                                         \
     do {                                                                                           \

@@ -100,6 +100,8 @@ static void add_tree(call *c, int n_segments, int length_max) {
             parent = c->segments[parent].parent;
         int length = lengths[draw(PX_COUNT(lengths))];
         if (length > length_max) length = length_max;
+        const int most = px_test_is_checked() ? (i ? 4 : 18) : px_test_is_slow() ? 24 : length;
+        if (length > most) length = most; /* a tile of 16 and some */
         c->segments[n] = (px_segment){(int32_t)c->T, (int32_t)c->T + length, parent};
         c->T += length;
     }
@@ -161,7 +163,7 @@ static px_stream *stream(const char *name, int threads) {
 /* --- tests --- */
 
 static void check_against_reference(call *got, px_type type) {
-    px_stream *cpu = stream("cpu", 2), *ref = stream("ref", 1);
+    px_stream *cpu = stream(px_test_backend(), 2), *ref = stream("ref", 1);
     call_inputs(got, type);
     call want = *got;
     call_outputs(&want, type);
@@ -207,7 +209,7 @@ static void matches_reference(void **state) {
 static void nothing_is_fine(void **state) {
     (void)state;
     call c = call_of(2, 1, 16);
-    px_stream *cpu = stream("cpu", 2);
+    px_stream *cpu = stream(px_test_backend(), 2);
     call_inputs(&c, PX_BF16);
     forward(cpu, &c);
     backward(cpu, &c);
@@ -226,7 +228,7 @@ static void nothing_is_fine(void **state) {
 /* A chain of 1-row segments is a sequence. */
 static void chain_is_a_sequence(void **state) {
     (void)state;
-    px_stream *cpu = stream("cpu", 2);
+    px_stream *cpu = stream(px_test_backend(), 2);
     for (int type = PX_F32; type <= PX_BF16; type++) {
         call a = call_of(6, 2, 32);
         for (int i = 0; i < MAX_SEGMENTS; i++) a.segments[i] = (px_segment){i, i + 1, i - 1};
@@ -253,7 +255,7 @@ static void chain_is_a_sequence(void **state) {
 /* One tree in the call, or three at other offsets; 1, 2, 3 threads. */
 static void company_and_threads_change_no_bit(void **state) {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = px_test_is_checked() ? 2 : 0; i < 4; i++) {
         const px_type type = i % 2 ? PX_BF16 : PX_F32;
         state_rng = 100 + (uint64_t)i;
         call all = call_of(6, 2, 64);
@@ -277,14 +279,14 @@ static void company_and_threads_change_no_bit(void **state) {
         alone.v = mat_rows(all.v, begin, alone.T);
         alone.dout = mat_rows(all.dout, begin, alone.T);
         call_outputs(&alone, type);
-        px_stream *one = stream("cpu", 1);
+        px_stream *one = stream(px_test_backend(), 1);
         forward(one, &alone), backward(one, &alone);
         px_stream_close(one);
         /* NaN in a neighbour stays there. */
         for (int64_t j = 0; j < all.v.cols; j++) value_put(all.v, begin - 1, j, NAN);
         for (int64_t j = 0; j < all.k.cols; j++) value_put(all.k, begin - 2, j, NAN);
-        for (int threads = 1; threads <= 3; threads++) {
-            px_stream *cpu = stream("cpu", threads);
+        for (int threads = px_test_is_checked() ? 3 : 1; threads <= 3; threads++) {
+            px_stream *cpu = stream(px_test_backend(), threads);
             forward(cpu, &all), backward(cpu, &all);
             call part = all;
             px_mat *mats[] = {&part.out, &part.lse, &part.dq, &part.dk, &part.dv};
@@ -302,7 +304,7 @@ static void company_and_threads_change_no_bit(void **state) {
 /* Every root-to-leaf path on its own gives its rows of the tree, to the bit. */
 static void tree_equals_its_paths(void **state) {
     (void)state;
-    px_stream *cpu = stream("cpu", 2);
+    px_stream *cpu = stream(px_test_backend(), 2);
     state_rng = 5;
     call tree = call_of(9, 3, 64);
     add_tree(&tree, 25, 100);
@@ -371,7 +373,7 @@ static void reference_gradient_is_the_difference(void **state) {
 /* Scores far apart: no overflow, the largest wins; a row whose weights all sit on itself. */
 static void extreme_scores(void **state) {
     (void)state;
-    px_stream *cpu = stream("cpu", 1), *ref = stream("ref", 1);
+    px_stream *cpu = stream(px_test_backend(), 1), *ref = stream("ref", 1);
     for (int type = PX_F32; type <= PX_BF16; type++) {
         state_rng = 3;
         call got = call_of(2, 1, 16);

@@ -89,14 +89,17 @@ static const struct {
 } cases[] = {{9, 3, 64, 300}, {1, 1, 2, 1},    {4, 4, 80, 130}, {8, 1, 16, 65},
              {2, 1, 24, 64},  {33, 1, 8, 129}, {6, 2, 30, 77}};
 static const int32_t scattered[] = {7, 3, 20, 1, 11, 5};
+static int64_t rows_of_case(size_t i) {
+    return px_test_is_slow() ? PX_MIN((int64_t)41, cases[i].T) : cases[i].T;
+}
 
 static void matches_reference(void **state) {
     (void)state;
     for (size_t i = 0; i < 2 * PX_COUNT(cases); i++) {
         const px_type type = i % 2 ? PX_BF16 : PX_F32;
-        sequence q =
-            sequence_of(type, cases[i / 2].H, cases[i / 2].Hkv, cases[i / 2].hd, cases[i / 2].T);
-        px_stream *cpu = stream("cpu", 2), *ref = stream("ref", 1);
+        sequence q = sequence_of(type, cases[i / 2].H, cases[i / 2].Hkv, cases[i / 2].hd,
+                                 rows_of_case(i / 2));
+        px_stream *cpu = stream(px_test_backend(), 2), *ref = stream("ref", 1);
         px_cache *got_cache = cache(cpu, &q), *want_cache = cache(ref, &q);
         px_mat got = matrix(type, q.T, q.q.cols), want = matrix(type, q.T, q.q.cols);
         const int64_t half = q.T / 2;
@@ -121,16 +124,16 @@ static void cuts_do_not_matter(void **state) {
     static const int64_t steps[] = {1, 3, 64, 1000};
     for (size_t i = 0; i < 2 * PX_COUNT(cases); i++) {
         const px_type type = i % 2 ? PX_BF16 : PX_F32;
-        sequence q =
-            sequence_of(type, cases[i / 2].H, cases[i / 2].Hkv, cases[i / 2].hd, cases[i / 2].T);
-        px_stream *s = stream("cpu", 1 + (int)(i % 3));
+        sequence q = sequence_of(type, cases[i / 2].H, cases[i / 2].Hkv, cases[i / 2].hd,
+                                 rows_of_case(i / 2));
+        px_stream *s = stream(px_test_backend(), 1 + (int)(i % 3));
         px_mat want = matrix(type, q.T, q.q.cols), lse = matrix(PX_F32, q.T, q.attn.n_heads);
         const px_segment segment = {0, (int32_t)q.T, -1};
         px_attn attn = q.attn;
         attn.segments = &segment;
         attn.n_segments = 1;
         px_op_attention(s, want, lse.data, q.q, q.k, q.v, &attn);
-        for (size_t k = 0; k < PX_COUNT(steps); k++) {
+        for (size_t k = px_test_is_slow(); k < PX_COUNT(steps); k++) {
             px_cache *c = cache(s, &q);
             px_mat got = matrix(type, q.T, q.q.cols);
             for (int64_t first = 0; first < q.T; first += steps[k])
@@ -157,7 +160,7 @@ static void pages_are_shared_and_copied(void **state) {
         for (int i = 0; i < 3; i++)
             memcpy(pairs[i][1].data, pairs[i][0].data,
                    (size_t)(COMMON * pairs[i][0].cols) * px_type_size((px_type)type));
-        px_stream *s = stream("cpu", 2);
+        px_stream *s = stream(px_test_backend(), 2);
         px_cache *c = cache(s, &a), *alone = cache(s, &a);
         const int32_t pages_a[] = {4, 9, 2}, pages_b[] = {4, 13, 6};
         const size_t bytes = (size_t)(T * a.q.cols) * px_type_size((px_type)type);

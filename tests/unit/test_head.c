@@ -143,7 +143,7 @@ static void matches_reference(void **state) {
         inputs in =
             inputs_new(type, cases[n].N, cases[n].d, cases[n].V, cases[n].targets, cases[n].scale);
         outputs got = outputs_new(&in), want = outputs_new(&in);
-        run("cpu", 2, &in, &got);
+        run(px_test_backend(), 2, &in, &got);
         run("ref", 1, &in, &want);
         /* f32 logits and rounded weights: errors of sums whose terms grow with h and W */
         const double grow = fmax(1, (double)cases[n].scale * (double)cases[n].scale);
@@ -166,7 +166,7 @@ static void no_rows(void **state) {
     (void)state;
     inputs in = inputs_new(PX_BF16, 0, 32, 100, 0, 1);
     outputs out = outputs_new(&in), before = outputs_new(&in);
-    run("cpu", 2, &in, &out);
+    run(px_test_backend(), 2, &in, &out);
     assert_close("dw", out.dw, before.dw, 0);
     outputs_free(&out), outputs_free(&before);
     inputs_free(&in);
@@ -180,10 +180,10 @@ static void threads_and_company_change_no_bit(void **state) {
         state_rng = 9;
         inputs in = inputs_new((px_type)type, 251, 72, 700, 300, 1);
         outputs one = outputs_new(&in);
-        run("cpu", 1, &in, &one);
+        run(px_test_backend(), 1, &in, &one);
         for (int threads = 2; threads <= 3; threads++) {
             outputs more = outputs_new(&in);
-            run("cpu", threads, &in, &more);
+            run(px_test_backend(), threads, &in, &more);
             assert_memory_equal(one.logp, more.logp, sizeof(double) * (size_t)in.targets.n);
             const px_mat a[] = {one.lse, one.ew, one.dh, one.dw};
             const px_mat b[] = {more.lse, more.ew, more.dh, more.dw};
@@ -194,7 +194,7 @@ static void threads_and_company_change_no_bit(void **state) {
         }
         px_stream *s = NULL;
         px_weight *w = NULL;
-        px_assert_ok(px_stream_open("cpu", 2, &s));
+        px_assert_ok(px_stream_open(px_test_backend(), 2, &s));
         px_assert_ok(px_weight_new(s, in.w, in.h.type, PX_PACK_ROWS, &w));
         const px_mat none = {0};
         double *logp = malloc(sizeof(double) * (size_t)in.targets.n);
@@ -226,12 +226,12 @@ static void extreme_logits(void **state) {
     state_rng = 21;
     inputs in = inputs_new(PX_F32, 9, 32, 600, 18, 20);
     outputs got = outputs_new(&in), want = outputs_new(&in);
-    run("cpu", 2, &in, &got);
+    run(px_test_backend(), 2, &in, &got);
     run("ref", 1, &in, &want);
     for (int64_t m = 0; m < in.targets.n; m++) px_assert_near(got.logp[m], want.logp[m], 2e-6);
     assert_close("ew", got.ew, want.ew, 1e-3);
     value_put(in.h, 4, 3, NAN);
-    run("cpu", 2, &in, &got);
+    run(px_test_backend(), 2, &in, &got);
     for (int64_t n = 0; n < in.h.rows; n++)
         assert_true(n == 4 ? isnan(value_at(got.lse, n, 0))
                            : value_at(got.lse, n, 0) - value_at(want.lse, n, 0) < 1e-2);

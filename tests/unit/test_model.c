@@ -276,16 +276,22 @@ static void wrong_slots_are_refused(void **state) {
     { #test " on " backend, test, NULL, NULL, (void *)(uintptr_t)backend }
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define BOTH(test) ON("ref", test), ON("cpu", test)
-        BOTH(f32_matches_pytorch),
-        BOTH(full_finetuning_matches_pytorch),
-        BOTH(bf16_is_near_pytorch),
-        BOTH(reference_is_the_base),
-        BOTH(forward_alone_gives_the_same_bits),
-        BOTH(threads_give_the_same_bits),
-        BOTH(dropout_gradient_is_exact),
-        BOTH(update_packs_the_parameters),
-        BOTH(wrong_slots_are_refused),
+/* The sanitizer build looks at every load and store of the kernels: there the operations' tests do.
+ */
+#if defined(PX_HAVE_SIMT) && !defined(__SANITIZE_ADDRESS__)
+#define EACH(test) ON("ref", test), ON("cpu", test), ON("simt", test)
+#else
+#define EACH(test) ON("ref", test), ON("cpu", test)
+#endif
+        EACH(f32_matches_pytorch),
+        EACH(full_finetuning_matches_pytorch),
+        EACH(bf16_is_near_pytorch),
+        EACH(reference_is_the_base),
+        EACH(forward_alone_gives_the_same_bits),
+        EACH(threads_give_the_same_bits),
+        EACH(dropout_gradient_is_exact),
+        EACH(update_packs_the_parameters),
+        EACH(wrong_slots_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,7 +158,7 @@ static void dropout_draws_its_share(void **state) {
     for (int i = 0; i < N; i++) a[i * N + i] = 1;
     for (int t = 0; t < T; t++) keys[t] = (uint64_t)t;
     px_stream *s = NULL;
-    px_assert_ok(px_stream_open("cpu", 2, &s));
+    px_assert_ok(px_stream_open(px_test_backend(), 2, &s));
     const px_mat m = px_mat_of(x, PX_F32, T, N), back = px_mat_of(dx, PX_F32, T, N);
     px_dropout drop = {0.25, 7, 1, keys};
     px_op_lora_down(s, u, m, a, N, drop);

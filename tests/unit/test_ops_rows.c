@@ -106,7 +106,7 @@ static void adamw_matches_reference(void **state) {
 static void adamw_steps_as_published(void **state) {
     (void)state;
     px_stream *s = NULL;
-    px_assert_ok(px_stream_open("cpu", 1, &s));
+    px_assert_ok(px_stream_open(px_test_backend(), 1, &s));
     float p = 1, m = 0, v = 0, g = 0.5f;
     px_adamw settings = {0.1, 0.9, 0.999, 1e-8, 0.01, 1, 1};
     px_op_adamw(s, &p, &m, &v, &g, 1, &settings);
@@ -132,7 +132,8 @@ static void sum_squares_is_the_same_for_all_threads(void **state) {
             g[j] = (float)px_rng_normal((px_rng){1, PX_RNG_TEST}, i, (uint64_t)j);
         for (int threads = 0; threads < 4; threads++) {
             px_stream *s = NULL;
-            px_assert_ok(px_stream_open(threads ? "cpu" : "ref", threads ? threads : 1, &s));
+            px_assert_ok(
+                px_stream_open(threads ? px_test_backend() : "ref", threads ? threads : 1, &s));
             sums[threads] = px_op_sum_squares(s, g, n);
             px_stream_close(s);
         }

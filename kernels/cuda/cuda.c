@@ -1,0 +1,100 @@
+/* cuda.c - the table of the CUDA backend, its state and memory. */
+#include "cuda.h"
+
+#include <stdlib.h>
+
+px_err *cuda_open(px_stream *s) {
+    const char *why = "";
+    const int n = cu_count(&why);
+    if (n < 1) PX_FAIL(PX_BAD_INPUT, "no GPU that this program can use%s%s", *why ? ": " : "", why);
+    cuda_state *c = calloc(1, sizeof *c);
+    if (!c) PX_NO_MEMORY();
+    s->state = c;
+    c->card = n == 1 ? 0 : px_device_chosen(); /* a launcher may show each rank its own */
+    if (c->card >= n)
+        PX_FAIL(
+            PX_BAD_INPUT,
+            "rank %d of this node wants a GPU of its own, but there are %d; start at most %d ranks "
+            "a node",
+            c->card, n, n);
+    const char *failed = cu_open(c->card, s->threads - 1, &c->queue);
+    if (!failed) failed = cu_gemms_open(c->queue, &c->gemms);
+    if (failed) PX_FAIL(PX_RUN_FAILED, "GPU %d of %d: %s", c->card, n, failed);
+    return NULL;
+}
+
+void cuda_close(px_stream *s) {
+    cuda_state *c = s->state;
+    if (!c) return;
+    if (c->gemms) cu_gemms_close(c->gemms);
+    for (int i = 0; i < c->n_extra; i++) cu_free(c->extra[i]);
+    free(c->extra);
+    if (c->room) cu_free(c->room);
+    cu_close(c->queue);
+    free(c);
+    s->state = NULL;
+}
+
+void *cuda_memory_new(px_stream *s, size_t bytes) {
+    (void)s;
+    return cu_new(bytes);
+}
+void cuda_memory_free(px_stream *s, void *at) {
+    cu_wait(cuda_queue(s));
+    cu_free(at);
+}
+void cuda_memory_copy(px_stream *s, void *to, const void *from, size_t bytes) {
+    const int to_device = cu_is_device(to), from_device = cu_is_device(from);
+    cu_queue *q = cuda_queue(s);
+    cu_copy(q, to, from, bytes,
+            to_device && from_device ? CU_INSIDE
+            : to_device              ? CU_TO_DEVICE
+                                     : CU_TO_HOST);
+    if (!to_device) cu_wait(q);
+    cuda_note(s, cu_error(q));
+}
+void cuda_memory_zero(px_stream *s, void *at, size_t bytes) {
+    cu_zero(cuda_queue(s), at, bytes);
+    cuda_note(s, cu_error(cuda_queue(s)));
+}
+
+const px_backend px_backend_cuda = {
+    .name = CUDA_NAME,
+    .open = cuda_open,
+    .close = cuda_close,
+    .memory_new = cuda_memory_new,
+    .memory_free = cuda_memory_free,
+    .memory_copy = cuda_memory_copy,
+    .memory_zero = cuda_memory_zero,
+    .weight_new = cuda_weight_new,
+    .weight_update = cuda_weight_update,
+    .weight_free = cuda_weight_free,
+    .linear = cuda_linear,
+    .linear_backward_input = cuda_linear_backward_input,
+    .linear_backward_weight = cuda_linear_backward_weight,
+    .lora_down = cuda_lora_down,
+    .lora_up = cuda_lora_up,
+    .lora_up_backward = cuda_lora_up_backward,
+    .lora_down_backward = cuda_lora_down_backward,
+    .embed = cuda_embed,
+    .embed_backward = cuda_embed_backward,
+    .gather = cuda_gather,
+    .scatter = cuda_scatter,
+    .rms_norm = cuda_rms_norm,
+    .rms_norm_backward = cuda_rms_norm_backward,
+    .rope = cuda_rope,
+    .swiglu = cuda_swiglu,
+    .swiglu_backward = cuda_swiglu_backward,
+    .attention = cuda_attention,
+    .attention_backward = cuda_attention_backward,
+    .cache_new = cuda_cache_new,
+    .cache_free = cuda_cache_free,
+    .cache_put = cuda_cache_put,
+    .attention_cached = cuda_attention_cached,
+    .cache_copy = cuda_cache_copy,
+    .head = cuda_head,
+    .head_backward = cuda_head_backward,
+    .head_backward_weight = cuda_head_backward_weight,
+    .adamw = cuda_adamw,
+    .sum_squares = cuda_sum_squares,
+};

@@ -1,0 +1,109 @@
+/* cuda.h - the CUDA backend inside, its host's side in C: what is where, and which kernels run.
+ *
+ * Memory. Every pointer of an operation may be device memory (px_memory_new) or the host's. What is
+ * the host's is staged: copied to the device, and back at the end of the operation, which then
+ * waits. So an operation is right wherever its operands lie, and fast where they lie on the card.
+ *
+ * Bits. Every kernel's sums run in an order fixed by the shapes alone; no float atomics. */
+#ifndef PX_CUDA_H
+#define PX_CUDA_H
+
+#include "backend.h"
+#include "gemm.h"
+#include "launch.h"
+
+#ifdef PX_HAVE_CUDA
+#define CUDA_NAME "cuda"
+#else
+#define CUDA_NAME "simt" /* the same sources on the CPU */
+#endif
+
+/* A copy of host memory on the device; written back with `back`. */
+typedef struct {
+    void *host, *device;
+    size_t host_pitch, pitch, width, height;
+    bool back;
+} cuda_staged;
+enum { CUDA_STAGED_MOST = 16 };
+typedef struct {
+    cu_queue *queue;
+    cu_gemms *gemms;
+    int card;
+    cuda_staged staged[CUDA_STAGED_MOST]; /* of the running operation */
+    int n_staged;
+    bool copies_back;
+    /* Scratch on the device: one piece handed out bit by bit, and more pieces where it was short;
+     * the next operation begins with one that is large enough. */
+    char *room;
+    size_t room_bytes, used;
+    void **extra;
+    int n_extra, extra_room;
+    size_t extra_bytes;
+} cuda_state;
+
+/* --- stage.c --- */
+/* How an operand is used. OUT: all of it is written. */
+typedef enum { CUDA_IN = 1, CUDA_OUT = 2, CUDA_BOTH = 3 } cuda_use;
+/* Scratch until cuda_done. NULL: the error sticks. */
+void *cuda_room(px_stream *s, size_t bytes);
+/* Device memory with `bytes` of p. NULL where p is NULL or nothing can be had. */
+void *cuda_array(px_stream *s, const void *p, size_t bytes, cuda_use use);
+cu_mat cuda_mat(px_stream *s, px_mat m, cuda_use use);
+/* An array that is always the host's: what an operation made for its kernels. */
+const void *cuda_upload(px_stream *s, const void *p, size_t bytes);
+/* Whether all could be staged so far: else the operation leaves its work undone. */
+bool cuda_ready(px_stream *s);
+/* End of an operation: brings results back, looks for errors. Every operation ends so. */
+void cuda_done(px_stream *s);
+/* A text of launch.h or gemm.h becomes the stream's error. */
+void cuda_note(px_stream *s, const char *text);
+static inline cu_queue *cuda_queue(px_stream *s) { return ((cuda_state *)s->state)->queue; }
+/* C = A · B, errors to the stream. */
+void cuda_gemm(px_stream *s, cu_gemm product);
+
+/* --- weights --- */
+typedef struct {
+    px_weight base;
+    void *rows; /* device: [out, in] of the compute type; quantised ones rounded to bf16 */
+} cuda_weight;
+cu_mat cuda_weight_mat(const px_weight *w);
+
+px_open_fn cuda_open;
+px_close_fn cuda_close;
+px_memory_new_fn cuda_memory_new;
+px_memory_free_fn cuda_memory_free;
+px_memory_copy_fn cuda_memory_copy;
+px_memory_zero_fn cuda_memory_zero;
+px_weight_new_fn cuda_weight_new;
+px_weight_update_fn cuda_weight_update;
+px_weight_free_fn cuda_weight_free;
+px_linear_fn cuda_linear;
+px_linear_backward_input_fn cuda_linear_backward_input;
+px_linear_backward_weight_fn cuda_linear_backward_weight;
+px_lora_down_fn cuda_lora_down;
+px_lora_up_fn cuda_lora_up;
+px_lora_up_backward_fn cuda_lora_up_backward;
+px_lora_down_backward_fn cuda_lora_down_backward;
+px_embed_fn cuda_embed;
+px_embed_backward_fn cuda_embed_backward;
+px_gather_fn cuda_gather;
+px_scatter_fn cuda_scatter;
+px_rms_norm_fn cuda_rms_norm;
+px_rms_norm_backward_fn cuda_rms_norm_backward;
+px_rope_fn cuda_rope;
+px_swiglu_fn cuda_swiglu;
+px_swiglu_backward_fn cuda_swiglu_backward;
+px_attention_fn cuda_attention;
+px_attention_backward_fn cuda_attention_backward;
+px_cache_new_fn cuda_cache_new;
+px_cache_free_fn cuda_cache_free;
+px_cache_put_fn cuda_cache_put;
+px_attention_cached_fn cuda_attention_cached;
+px_cache_copy_fn cuda_cache_copy;
+px_head_fn cuda_head;
+px_head_backward_fn cuda_head_backward;
+px_head_backward_weight_fn cuda_head_backward_weight;
+px_adamw_fn cuda_adamw;
+px_sum_squares_fn cuda_sum_squares;
+
+#endif

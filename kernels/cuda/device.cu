@@ -1,0 +1,121 @@
+/* device.cu - cards, memory, copies; errors stick to the queue until asked for. */
+#include "kernel.cuh"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cu_queue {
+    cudaStream_t stream;
+    char text[640], told[640];
+    bool failed;
+};
+
+cudaStream_t cu_stream(cu_queue *q) { return q->stream; }
+void *cu_stream_of(cu_queue *q) { return (void *)q->stream; }
+
+static int note(cu_queue *q, cudaError_t code, const char *what) {
+    if (code == cudaSuccess) return 0;
+    if (!q->failed) snprintf(q->text, sizeof q->text, "%s: %s", what, cudaGetErrorString(code));
+    q->failed = true;
+    return 1;
+}
+
+int cu_count(const char **text) {
+    int n = 0;
+    const cudaError_t code = cudaGetDeviceCount(&n);
+    *text = code == cudaSuccess ? "" : cudaGetErrorString(code);
+    if (code != cudaSuccess) (void)cudaGetLastError();
+    return code == cudaSuccess ? n : 0;
+}
+
+const char *cu_about(int card, cu_card *out) {
+    cudaDeviceProp p;
+    size_t free_bytes = 0, bytes = 0;
+    cudaError_t code = cudaGetDeviceProperties(&p, card);
+    if (code == cudaSuccess) code = cudaSetDevice(card);
+    if (code == cudaSuccess) code = cudaMemGetInfo(&free_bytes, &bytes);
+    if (code != cudaSuccess) return cudaGetErrorString(code);
+    memset(out, 0, sizeof *out);
+    memcpy(out->name, p.name, sizeof out->name);
+    out->name[sizeof out->name - 1] = 0;
+    out->bytes = (int64_t)bytes;
+    out->free_bytes = (int64_t)free_bytes;
+    out->major = p.major;
+    out->minor = p.minor;
+    out->processors = p.multiProcessorCount;
+    return NULL;
+}
+
+const char *cu_open(int card, int order, cu_queue **out) {
+    cu_queue *q = (cu_queue *)calloc(1, sizeof *q);
+    if (!q) return "out of memory";
+    cudaError_t code = cudaSetDevice(card);
+    if (code == cudaSuccess) code = cudaStreamCreate(&q->stream);
+    if (code != cudaSuccess) {
+        free(q);
+        return cudaGetErrorString(code);
+    }
+#ifndef __CUDACC__
+    simt_order(order);
+#ifdef __SANITIZE_THREAD__
+    simt_check(1);
+#endif
+#else
+    (void)order;
+#endif
+    *out = q;
+    return NULL;
+}
+void cu_close(cu_queue *q) {
+    if (!q) return;
+    cudaStreamDestroy(q->stream);
+    free(q);
+}
+
+void *cu_new(size_t bytes) {
+    void *at = NULL;
+    if (cudaMalloc(&at, bytes ? bytes : 1) == cudaSuccess) return at;
+    (void)cudaGetLastError();
+    return NULL;
+}
+void cu_free(void *at) { cudaFree(at); }
+
+int cu_is_device(const void *at) {
+    cudaPointerAttributes is;
+    if (!at || cudaPointerGetAttributes(&is, at) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    return is.type == cudaMemoryTypeDevice;
+}
+
+static cudaMemcpyKind kind_of(cu_way way) {
+    return way == CU_TO_DEVICE ? cudaMemcpyHostToDevice
+           : way == CU_TO_HOST ? cudaMemcpyDeviceToHost
+                               : cudaMemcpyDeviceToDevice;
+}
+int cu_copy(cu_queue *q, void *to, const void *from, size_t bytes, cu_way way) {
+    if (bytes == 0) return 0;
+    return note(q, cudaMemcpyAsync(to, from, bytes, kind_of(way), q->stream), "copy");
+}
+int cu_copy_rows(cu_queue *q, cu_rows r, cu_way way) {
+    if (r.width == 0 || r.height == 0) return 0;
+    return note(q,
+                cudaMemcpy2DAsync(r.to, r.to_pitch, r.from, r.from_pitch, r.width, r.height,
+                                  kind_of(way), q->stream),
+                "copy of rows");
+}
+int cu_zero(cu_queue *q, void *at, size_t bytes) {
+    if (bytes == 0) return 0;
+    return note(q, cudaMemsetAsync(at, 0, bytes, q->stream), "memset");
+}
+int cu_wait(cu_queue *q) { return note(q, cudaStreamSynchronize(q->stream), "waiting"); }
+
+const char *cu_error(cu_queue *q) {
+    note(q, cudaGetLastError(), "kernel");
+    if (!q->failed) return NULL;
+    q->failed = false;
+    memcpy(q->told, q->text, sizeof q->told);
+    return q->told;
+}

@@ -1,0 +1,33 @@
+/* gemm.h - the one matrix product of the backend, over device memory: cuBLASLt (gemm_cublas.cu), or
+ * plain loops where the kernels run on the CPU (gemm_plain.c).
+ *
+ * C [M, N] = A [M, K] · B [K, N] (+ C with `add`), sums in f32, rounded once on the way out. A and
+ * B of one type. A row of C has the same bits whatever the other rows and their number are, unless
+ * A is turned: the algorithm is chosen by N, K and the types alone, without splitting the sum over
+ * K. */
+#ifndef PX_CUDA_GEMM_H
+#define PX_CUDA_GEMM_H
+
+#include "launch.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cu_gemms cu_gemms; /* algorithms chosen so far, workspace */
+/* NULL or what failed. */
+const char *cu_gemms_open(cu_queue *q, cu_gemms **out);
+void cu_gemms_close(cu_gemms *g);
+/* a_turned: a is stored as [K, M]; b_turned: b as [N, K]. cols of the stored matrices are whole
+ * rows; c.bf16 as wanted. NULL or what failed. */
+typedef struct {
+    cu_mat a, b, c;
+    int a_turned, b_turned, add;
+} cu_gemm;
+const char *cu_gemm_run(cu_gemms *g, const cu_gemm *product);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,218 @@
+/* gemm_cublas.cu - the product by cuBLASLt.
+ *
+ * An algorithm is chosen once for (N, K, types, how A and B lie) with ROWS rows, and taken for
+ * every number of rows: a row's sum then runs the same way in any company. Algorithms that split
+ * the sum over K are refused, as their bits depend on the order of parts. What cuBLASLt proposes
+ * may differ between its versions and cards: results are the same on one kind of card with one
+ * version. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include "gemm.h"
+
+enum { ROWS = 1024, WORKSPACE = 32 << 20, PROPOSALS = 16 };
+
+/* What the choice depends on. Row-major C = A · B is column-major Cᵀ = Bᵀ · Aᵀ. */
+typedef struct {
+    int64_t N, K, M; /* M: 0, or the rows of C where A is turned */
+    int32_t bf16, c_bf16, a_turned, b_turned, aligned, unused;
+} gemm_key;
+typedef struct gemm_choice gemm_choice;
+struct gemm_choice {
+    gemm_key key;
+    cublasLtMatmulAlgo_t algo;
+    gemm_choice *next;
+};
+enum { BUCKETS = 256 };
+struct cu_gemms {
+    cublasLtHandle_t handle;
+    void *workspace;
+    cudaStream_t stream;
+    gemm_choice *choices[BUCKETS];
+    char text[256];
+};
+
+static const char *failed(cu_gemms *g, const char *what, cublasStatus_t status) {
+    snprintf(g->text, sizeof g->text, "cuBLASLt: %s: %s", what, cublasLtGetStatusString(status));
+    return g->text;
+}
+
+const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
+    cu_gemms *g = (cu_gemms *)calloc(1, sizeof *g);
+    if (!g) return "out of memory";
+    g->stream = (cudaStream_t)cu_stream_of(q);
+    g->workspace = cu_new(WORKSPACE);
+    const cublasStatus_t status = cublasLtCreate(&g->handle);
+    if (status != CUBLAS_STATUS_SUCCESS || !g->workspace) {
+        cu_gemms_close(g);
+        return status == CUBLAS_STATUS_SUCCESS ? "no device memory for cuBLASLt's workspace"
+                                               : "cuBLASLt does not start";
+    }
+    *out = g;
+    return NULL;
+}
+
+void cu_gemms_close(cu_gemms *g) {
+    for (int i = 0; i < BUCKETS; i++)
+        while (g->choices[i]) {
+            gemm_choice *gone = g->choices[i];
+            g->choices[i] = gone->next;
+            free(gone);
+        }
+    if (g->handle) cublasLtDestroy(g->handle);
+    if (g->workspace) cu_free(g->workspace);
+    free(g);
+}
+
+/* Descriptions of one product; released all together. */
+typedef struct {
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c; /* in cuBLASLt's order: a is our B */
+    cublasLtMatmulPreference_t preference;
+} gemm_call;
+
+static void call_free(gemm_call *c) {
+    if (c->preference) cublasLtMatmulPreferenceDestroy(c->preference);
+    if (c->c) cublasLtMatrixLayoutDestroy(c->c);
+    if (c->b) cublasLtMatrixLayoutDestroy(c->b);
+    if (c->a) cublasLtMatrixLayoutDestroy(c->a);
+    if (c->desc) cublasLtMatmulDescDestroy(c->desc);
+}
+
+static cudaDataType_t type_of(int bf16) { return bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+
+/* A row-major [rows, cols] matrix is a column-major [cols, rows] one. */
+static cublasStatus_t layout(cublasLtMatrixLayout_t *out, const cu_mat *m, int64_t rows) {
+    return cublasLtMatrixLayoutCreate(out, type_of(m->bf16), (uint64_t)m->cols, (uint64_t)rows,
+                                      m->stride);
+}
+
+static cublasStatus_t call_new(gemm_call *c, const cu_gemm *p, int64_t rows) {
+    const cublasOperation_t turn_a = p->b_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t turn_b = p->a_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasStatus_t status = cublasLtMatmulDescCreate(&c->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!status)
+        status = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn_a,
+                                                sizeof turn_a);
+    if (!status)
+        status = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSB, &turn_b,
+                                                sizeof turn_b);
+    if (!status) status = layout(&c->a, &p->b, p->b.rows);
+    if (!status) status = layout(&c->b, &p->a, p->a_turned ? p->a.rows : rows);
+    if (!status) status = layout(&c->c, &p->c, rows);
+    return status;
+}
+
+static uint32_t alignment(const cu_mat *m) {
+    const size_t size = m->bf16 ? 2 : 4;
+    uint32_t align = 16;
+    while (align > size && ((uintptr_t)m->data % align || (size_t)m->stride * size % align))
+        align /= 2;
+    return align;
+}
+
+static gemm_key key_of(const cu_gemm *p) {
+    gemm_key key;
+    memset(&key, 0, sizeof key);
+    key.N = p->c.cols;
+    key.K = p->a_turned ? p->a.rows : p->a.cols;
+    key.M = p->a_turned ? p->c.rows : 0;
+    key.bf16 = p->a.bf16;
+    key.c_bf16 = p->c.bf16;
+    key.a_turned = p->a_turned;
+    key.b_turned = p->b_turned;
+    key.aligned = (int32_t)(alignment(&p->a) | alignment(&p->b) << 8 | alignment(&p->c) << 16);
+    return key;
+}
+static unsigned bucket_of(const gemm_key *key) {
+    uint64_t h = 1469598103934665603u;
+    for (size_t i = 0; i < sizeof *key; i++)
+        h = (h ^ ((const unsigned char *)key)[i]) * 1099511628211u;
+    return (unsigned)(h >> 32) % BUCKETS;
+}
+
+static cublasStatus_t set(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t what,
+                          const void *value, size_t bytes) {
+    return cublasLtMatmulPreferenceSetAttribute(p, what, value, bytes);
+}
+
+/* The first proposal that does not split the sum. */
+static const char *choose(cu_gemms *g, const cu_gemm *p, gemm_choice *out) {
+    gemm_call c = {};
+    cublasLtMatmulHeuristicResult_t found[PROPOSALS];
+    int n = 0;
+    const uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
+    const size_t most = WORKSPACE;
+    const uint32_t align[3] = {alignment(&p->b), alignment(&p->a), alignment(&p->c)};
+    cublasStatus_t status = call_new(&c, p, p->a_turned ? p->c.rows : ROWS);
+    if (!status) status = cublasLtMatmulPreferenceCreate(&c.preference);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align[0], 4);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align[1], 4);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align[2], 4);
+    if (!status)
+        status = set(c.preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align[2], 4);
+    if (!status)
+        status = cublasLtMatmulAlgoGetHeuristic(g->handle, c.desc, c.a, c.b, c.c, c.c, c.preference,
+                                                PROPOSALS, found, &n);
+    call_free(&c);
+    if (status) return failed(g, "choosing an algorithm", status);
+    for (int i = 0; i < n; i++) {
+        int32_t split = 1;
+        size_t written = 0;
+        if (found[i].state) continue;
+        cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM,
+                                             &split, sizeof split, &written);
+        if (split > 1) continue;
+        out->algo = found[i].algo;
+        return NULL;
+    }
+    return failed(g, "no algorithm for a product", CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
+static const char *find(cu_gemms *g, const cu_gemm *p, const gemm_choice **out) {
+    const gemm_key key = key_of(p);
+    gemm_choice **bucket = &g->choices[bucket_of(&key)];
+    for (gemm_choice *c = *bucket; c; c = c->next)
+        if (memcmp(&c->key, &key, sizeof key) == 0) {
+            *out = c;
+            return NULL;
+        }
+    gemm_choice *made = (gemm_choice *)calloc(1, sizeof *made);
+    if (!made) return "out of memory";
+    made->key = key;
+    const char *text = choose(g, p, made);
+    if (text) {
+        free(made);
+        return text;
+    }
+    made->next = *bucket;
+    *bucket = made;
+    *out = made;
+    return NULL;
+}
+
+const char *cu_gemm_run(cu_gemms *g, const cu_gemm *p) {
+    const gemm_choice *choice = NULL;
+    const char *text = find(g, p, &choice);
+    if (text) return text;
+    const float one = 1, old = p->add ? 1 : 0;
+    gemm_call c = {};
+    cublasStatus_t status = call_new(&c, p, p->c.rows);
+    if (!status)
+        status =
+            cublasLtMatmul(g->handle, c.desc, &one, p->b.data, c.a, p->a.data, c.b, &old, p->c.data,
+                           c.c, p->c.data, c.c, &choice->algo, g->workspace, WORKSPACE, g->stream);
+    call_free(&c);
+    return status ? failed(g, "a product", status) : NULL;
+}

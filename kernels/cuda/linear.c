@@ -1,0 +1,195 @@
+/* linear.c - weights on the device, linear layers and adapters over them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda.h"
+#include "quant.h"
+
+cu_mat cuda_weight_mat(const px_weight *w) {
+    return (cu_mat){((const cuda_weight *)w)->rows, w->out, w->in, w->in, w->type == PX_BF16, 0};
+}
+
+/* A row as its blocks stand for it, rounded to bf16. */
+static void quantise_row(float *x, int64_t n, int bits, uint16_t *out) {
+    for (int64_t first = 0; first < n; first += QUANT_BLOCK) {
+        const int size = (int)PX_MIN((int64_t)QUANT_BLOCK, n - first);
+        quant_block block;
+        if (bits == 8)
+            quant_8(x + first, size, &block);
+        else
+            quant_4(x + first, size, &block);
+        for (int i = 0; i < size; i++) out[first + i] = px_bf16_of(quant_value(bits, &block, i));
+    }
+}
+
+/* On the host, row by row: a source on the device comes over first. */
+static px_err *quantise(px_stream *s, cuda_weight *w, cu_mat source) {
+    const int64_t n = w->base.in, bits = px_pack_bits(w->base.pack);
+    const size_t size = source.bf16 ? 2 : 4;
+    px_err *err = NULL;
+    char *rows = malloc((size_t)(w->base.out * n) * size + 1);
+    float *row = malloc((size_t)n * sizeof *row + 1);
+    uint16_t *out = malloc((size_t)(w->base.out * n) * sizeof *out + 1);
+    if (!rows || !row || !out) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    cu_copy_rows(cuda_queue(s),
+                 (cu_rows){rows, source.data, (size_t)n * size, (size_t)source.stride * size,
+                           (size_t)n * size, (size_t)w->base.out},
+                 CU_TO_HOST);
+    cu_wait(cuda_queue(s));
+    for (int64_t i = 0; i < w->base.out; i++) {
+        for (int64_t j = 0; j < n; j++)
+            row[j] = source.bf16 ? px_f32_of(((const uint16_t *)(void *)rows)[i * n + j])
+                                 : ((const float *)(void *)rows)[i * n + j];
+        quantise_row(row, n, (int)bits, out + i * n);
+    }
+    cu_copy(cuda_queue(s), w->rows, out, (size_t)(w->base.out * n) * sizeof *out, CU_TO_DEVICE);
+    cu_wait(cuda_queue(s));
+done:
+    free(rows), free(row), free(out);
+    return err;
+}
+
+px_err *cuda_weight_update(px_stream *s, px_weight *base, px_mat source) {
+    cuda_weight *w = (cuda_weight *)base;
+    px_err *err = NULL;
+    const cu_mat from = cuda_mat(s, source, CUDA_IN);
+    if (cuda_ready(s) && px_pack_bits(base->pack))
+        err = quantise(s, w, from);
+    else if (cuda_ready(s))
+        cu_convert(cuda_queue(s), cuda_weight_mat(base), from);
+    cuda_done(s);
+    return err ? err : px_stream_ok(s);
+}
+
+px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_weight **out) {
+    cuda_weight *w = calloc(1, sizeof *w);
+    if (!w) PX_NO_MEMORY();
+    w->base = (px_weight){s->backend, source.rows, source.cols, type, pack, 0};
+    w->base.bytes = source.rows * source.cols * (int64_t)px_type_size(type);
+    w->rows = cu_new((size_t)w->base.bytes);
+    px_err *err = NULL;
+    if (w->rows)
+        err = cuda_weight_update(s, &w->base, source);
+    else
+        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
+                         CUDA_NAME ": no device memory for a weight of %lld bytes",
+                         (long long)w->base.bytes);
+    if (err) {
+        cuda_weight_free(&w->base);
+        return err;
+    }
+    *out = &w->base;
+    return NULL;
+}
+
+void cuda_weight_free(px_weight *base) {
+    cuda_weight *w = (cuda_weight *)base;
+    if (w->rows) cu_free(w->rows);
+    free(w);
+}
+
+static cuda_use use_of(bool add) { return add ? CUDA_BOTH : CUDA_OUT; }
+
+void cuda_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
+    const cu_gemm g = {.a = cuda_mat(s, x, CUDA_IN),
+                       .b = cuda_weight_mat(w),
+                       .c = cuda_mat(s, y, use_of(add)),
+                       .b_turned = 1,
+                       .add = add};
+    if (cuda_ready(s)) cuda_gemm(s, g);
+    cuda_done(s);
+}
+
+void cuda_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_weight *w, bool add) {
+    const cu_gemm g = {.a = cuda_mat(s, dy, CUDA_IN),
+                       .b = cuda_weight_mat(w),
+                       .c = cuda_mat(s, dx, use_of(add)),
+                       .add = add};
+    if (cuda_ready(s)) cuda_gemm(s, g);
+    cuda_done(s);
+}
+
+/* m in f32, where it is not. */
+static cu_mat as_f32(px_stream *s, cu_mat m) {
+    if (!m.bf16) return m;
+    cu_mat wide = {NULL, m.rows, m.cols, m.cols, 0, 0};
+    wide.data = cuda_room(s, (size_t)(m.rows * m.cols) * sizeof(float));
+    if (wide.data) cu_convert(cuda_queue(s), wide, m);
+    return wide;
+}
+
+void cuda_linear_backward_weight(px_stream *s, float *dw, px_mat dy, px_mat x) {
+    const px_mat to = px_mat_of(dw, PX_F32, dy.cols, x.cols);
+    cu_gemm g = {.a = cuda_mat(s, dy, CUDA_IN),
+                 .b = cuda_mat(s, x, CUDA_IN),
+                 .c = cuda_mat(s, to, CUDA_BOTH),
+                 .a_turned = 1,
+                 .add = 1};
+    if (g.a.bf16 != g.b.bf16) {
+        g.a = as_f32(s, g.a);
+        g.b = as_f32(s, g.b);
+    }
+    if (cuda_ready(s) && x.rows > 0) cuda_gemm(s, g);
+    cuda_done(s);
+}
+
+/* --- low-rank adapters --- */
+
+static cu_drop drop_of(px_stream *s, px_dropout drop, int64_t rows) {
+    const uint32_t least = px_drop_threshold(drop);
+    cu_drop out = {.seed_low = (uint32_t)drop.seed,
+                   .seed_high = (uint32_t)(drop.seed >> 32),
+                   .site = (uint32_t)PX_RNG_DROPOUT << 16 ^ drop.site,
+                   .least = least,
+                   .scale = (float)(1 / (1 - drop.p))};
+    if (least) out.keys = cuda_array(s, drop.keys, (size_t)rows * sizeof *drop.keys, CUDA_IN);
+    return out;
+}
+static float *floats(px_stream *s, const float *p, int64_t n, cuda_use use) {
+    return cuda_array(s, p, (size_t)n * sizeof *p, use);
+}
+static cu_part part_of(px_lora_part part) {
+    return (cu_part){part.R, part.first, part.r, part.scale};
+}
+
+void cuda_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop) {
+    float *to = floats(s, u, x.rows * R, CUDA_OUT);
+    const cu_mat from = cuda_mat(s, x, CUDA_IN);
+    const float *by = floats(s, a, R * x.cols, CUDA_IN);
+    const cu_drop d = drop_of(s, drop, x.rows);
+    if (cuda_ready(s)) cu_lora_down(cuda_queue(s), to, from, by, R, d);
+    cuda_done(s);
+}
+
+void cuda_lora_up(px_stream *s, px_mat y, const float *u, const float *b, px_lora_part part) {
+    const cu_mat to = cuda_mat(s, y, CUDA_BOTH);
+    const float *from = floats(s, u, y.rows * part.R, CUDA_IN);
+    const float *by = floats(s, b, y.cols * part.r, CUDA_IN);
+    if (cuda_ready(s)) cu_lora_up(cuda_queue(s), to, from, by, part_of(part));
+    cuda_done(s);
+}
+
+/* du's other columns are not this part's: they stay. */
+void cuda_lora_up_backward(px_stream *s, float *du, float *db, px_mat dy, const float *u,
+                           const float *b, px_lora_part part) {
+    float *to_u = floats(s, du, dy.rows * part.R, CUDA_BOTH);
+    float *to_b = floats(s, db, dy.cols * part.r, CUDA_BOTH);
+    const cu_mat from = cuda_mat(s, dy, CUDA_IN);
+    const float *with = floats(s, u, dy.rows * part.R, CUDA_IN);
+    const float *by = floats(s, b, dy.cols * part.r, CUDA_IN);
+    if (cuda_ready(s))
+        cu_lora_up_backward(cuda_queue(s), to_u, to_b, from, with, by, part_of(part));
+    cuda_done(s);
+}
+
+void cuda_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *du, px_mat x,
+                             const float *a, int64_t R, px_dropout drop) {
+    const cu_mat to_x = cuda_mat(s, dx, CUDA_BOTH);
+    float *to_a = floats(s, da, R * x.cols, CUDA_BOTH);
+    const float *from = floats(s, du, x.rows * R, CUDA_IN);
+    const cu_mat with = cuda_mat(s, x, CUDA_IN);
+    const float *by = floats(s, a, R * x.cols, CUDA_IN);
+    const cu_drop d = drop_of(s, drop, x.rows);
+    if (cuda_ready(s)) cu_lora_down_backward(cuda_queue(s), to_x, to_a, from, with, by, R, d);
+    cuda_done(s);
+}

@@ -1,0 +1,151 @@
+/* simt.h - runs CUDA kernels on the CPU: the .cu files of kernels/cuda include it (through
+ * cuda/kernel.cuh) where nvcc does not compile them, and are then plain C++17.
+ *
+ * A block's threads are fibers of one thread of the system; they change only at barriers, shuffles
+ * and votes, so a kernel's result here says nothing about timing but everything about its
+ * arithmetic. Blocks run one after the other, in an order that can be chosen (simt_order): the same
+ * bits must come out of each.
+ *
+ * With checks on (simt_check), code compiled with -fsanitize=thread (its calls are answered here,
+ * no sanitizer library is linked) reports every load and store, and these are found and named:
+ *   race    two threads use one address, one of them writes, and no barrier stands between; across
+ *           blocks: in one launch at all. __syncwarp and shuffles order the threads of a warp.
+ *   bounds  an address that is no device memory, no shared memory and not the thread's own.
+ * Always found: barriers or shuffles that not all of their threads reach. */
+#ifndef PX_SIMT_H
+#define PX_SIMT_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static const
+#define __shared__ static
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+/* --- where a thread is; constant for its whole life --- */
+__attribute__((const)) unsigned simt_thread_x();
+__attribute__((const)) dim3 simt_block();
+__attribute__((const)) dim3 simt_block_dim();
+__attribute__((const)) dim3 simt_grid_dim();
+struct simt_index {
+    unsigned x;
+};
+#define threadIdx (simt_index{simt_thread_x()})
+#define blockIdx (simt_block())
+#define blockDim (simt_block_dim())
+#define gridDim (simt_grid_dim())
+
+/* --- barriers, shuffles, votes --- */
+void __syncthreads();
+void __syncwarp(unsigned mask = 0xFFFFFFFFu);
+void __threadfence();
+/* What lane `source` brought; all lanes of mask come together. */
+uint64_t simt_shuffle(unsigned mask, uint64_t value, int source);
+unsigned __ballot_sync(unsigned mask, int predicate);
+static inline int __any_sync(unsigned mask, int p) { return __ballot_sync(mask, p) != 0; }
+static inline int __all_sync(unsigned mask, int p) { return __ballot_sync(mask, !p) == 0; }
+
+template <typename T> static inline T simt_shuffle_of(unsigned mask, T value, int source) {
+    static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
+    union {
+        uint64_t bits;
+        T value;
+    } box = {0};
+    box.value = value;
+    box.bits = simt_shuffle(mask, box.bits, source);
+    return box.value;
+}
+static inline int simt_lane() { return (int)(simt_thread_x() % 32); }
+template <typename T> static inline T __shfl_sync(unsigned mask, T v, int lane) {
+    return simt_shuffle_of(mask, v, lane & 31);
+}
+template <typename T> static inline T __shfl_xor_sync(unsigned mask, T v, int bits) {
+    return simt_shuffle_of(mask, v, simt_lane() ^ bits);
+}
+template <typename T> static inline T __shfl_down_sync(unsigned mask, T v, int by) {
+    return simt_shuffle_of(mask, v, simt_lane() + by > 31 ? simt_lane() : simt_lane() + by);
+}
+template <typename T> static inline T __shfl_up_sync(unsigned mask, T v, int by) {
+    return simt_shuffle_of(mask, v, simt_lane() < by ? simt_lane() : simt_lane() - by);
+}
+
+/* Whole numbers only: a float's sum would depend on the order. Outside the race check. */
+int atomicAdd(int *at, int value);
+unsigned atomicAdd(unsigned *at, unsigned value);
+unsigned long long atomicAdd(unsigned long long *at, unsigned long long value);
+int atomicMax(int *at, int value);
+unsigned atomicMax(unsigned *at, unsigned value);
+int atomicCAS(int *at, int compare, int value);
+
+/* One m16n8k16 product of a warp: c [16, 8] f32 += a [16, 16] · b [16, 8] bf16, in the fragments of
+ * PTX mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32. Sums run over k in order, in f32. */
+void simt_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]);
+
+/* --- launching --- */
+void *simt_shared();
+void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
+                 void *argument);
+template <typename F>
+static inline void simt_launch_of(const char *name, dim3 grid, dim3 block, size_t shared, F body) {
+    simt_launch(
+        name, grid, block, shared, [](void *it) { (*static_cast<F *>(it))(); }, &body);
+}
+
+/* --- the host's side of the tests --- */
+extern "C" {
+/* The first breach since the last call, or NULL; the text stays until the next launch. */
+const char *simt_error(void);
+/* Checks of this file's head, for code that was compiled for them. */
+void simt_check(int on);
+/* 0: blocks and threads in order; 1: backwards; n > 1: blocks shuffled by n. */
+void simt_order(int order);
+}
+
+/* --- stand-ins for the few calls of the CUDA runtime that kernels/cuda makes --- */
+typedef int cudaError_t;
+enum { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorLaunchFailure = 719 };
+typedef struct simt_stream *cudaStream_t;
+typedef enum {
+    cudaMemcpyHostToDevice = 1,
+    cudaMemcpyDeviceToHost,
+    cudaMemcpyDeviceToDevice,
+    cudaMemcpyDefault
+} cudaMemcpyKind;
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice };
+typedef struct {
+    enum cudaMemoryType type;
+} cudaPointerAttributes;
+typedef struct {
+    char name[256];
+    size_t totalGlobalMem;
+    int major, minor, multiProcessorCount;
+} cudaDeviceProp;
+cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int device);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaMalloc(void **out, size_t bytes);
+cudaError_t cudaFree(void *at);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t s);
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t s);
+cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s);
+cudaError_t cudaStreamCreate(cudaStream_t *out);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaGetLastError();
+const char *cudaGetErrorString(cudaError_t code);
+
+#endif

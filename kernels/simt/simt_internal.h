@@ -1,0 +1,29 @@
+/* simt_internal.h - what the files of simt share. */
+#ifndef PX_SIMT_INTERNAL_H
+#define PX_SIMT_INTERNAL_H
+
+#include "simt.h"
+
+enum { SIMT_THREADS_MOST = 1024, SIMT_WARPS_MOST = SIMT_THREADS_MOST / 32 };
+enum : size_t { SIMT_STACK = 64 << 10, SIMT_SHARED_MOST = 227 << 10 };
+
+/* The launch that runs, for the checks. */
+struct simt_now {
+    const char *kernel;
+    bool running, checking;
+    dim3 grid, block_dim, block;
+    uint32_t launch, block_number; /* counted from 1 and 0 */
+    int thread, n_threads;
+    uint32_t epoch, warp_epoch[SIMT_WARPS_MOST]; /* barriers passed: of the block, of each warp */
+    char *stacks;                                /* [threads, SIMT_STACK] */
+    char *shared;
+    const char *host_stack; /* the launching function's frame */
+};
+extern simt_now simt;
+
+/* Keeps the first text. */
+void simt_breach(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* memory.cc: whether [at, at + bytes) lies in device memory. */
+bool simt_is_device(const void *at, size_t bytes);
+
+#endif

@@ -1,0 +1,83 @@
+/* memory.c - the model's memory where its backend computes: the arena's on the CPU, a card's on a
+ * GPU. Adapters and their gradients are the caller's host memory; on a GPU they go over once a
+ * pass. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+struct px_apart {
+    void *at;
+    px_apart *next;
+};
+
+px_err *px_model_memory(px_model *model, size_t bytes, void **out) {
+    if (!px_memory_is_apart(model->s)) {
+        *out = px_arena_take_raw(model->arena, bytes, 1);
+        return px_arena_ok(model->arena);
+    }
+    px_apart *piece = px_take(model->arena, px_apart, 1);
+    PX_PASS(px_arena_ok(model->arena));
+    PX_PASS(px_memory_new(model->s, bytes, &piece->at));
+    piece->next = model->apart;
+    model->apart = piece;
+    *out = piece->at;
+    return NULL;
+}
+
+void px_model_memory_free(px_model *model) {
+    for (px_apart *p = model->apart; p; p = p->next) px_memory_free(model->s, p->at);
+    model->apart = NULL;
+    if (px_memory_is_apart(model->s)) px_memory_free(model->s, model->rope);
+    free(model->rope_table);
+    free(model->grads_back);
+}
+
+static px_err *adapters_take(px_model *model) {
+    const size_t bytes = model->lora.n * sizeof(float);
+    void *at = NULL;
+    PX_PASS(px_model_memory(model, bytes, &at));
+    model->values = at;
+    if (!model->train) return NULL;
+    PX_PASS(px_model_memory(model, bytes, &at));
+    model->grads = at;
+    model->grads_back = malloc(bytes);
+    if (!model->grads_back) PX_NO_MEMORY();
+    return NULL;
+}
+
+px_err *px_adapters_enter(px_model *model, const px_params *params, bool backward) {
+    const size_t bytes = model->lora.n * sizeof(float);
+    if (!params || bytes == 0 || !px_memory_is_apart(model->s)) return NULL;
+    if (model->lora.first > 0)
+        PX_FAIL(PX_BAD_INPUT, "adapters beside full fine-tuning are for device \"cpu\" alone");
+    if (!model->values) PX_PASS(adapters_take(model));
+    px_memory_copy(model->s, model->values, params->values, bytes);
+    model->entered = params;
+    if (backward) px_memory_zero(model->s, model->grads, bytes);
+    return NULL;
+}
+
+void px_adapters_leave(px_model *model, const px_params *params, float *grads) {
+    if (!params || !model->grads || model->lora.n == 0) return;
+    px_memory_copy(model->s, model->grads_back, model->grads, model->lora.n * sizeof(float));
+    for (size_t i = 0; i < model->lora.n; i++) grads[i] += model->grads_back[i];
+}
+
+const float *px_adapter_values(const px_model *model, const px_params *params) {
+    return model->values ? model->values : params->values;
+}
+float *px_adapter_grads(const px_model *model, float *grads) {
+    return model->grads ? model->grads : grads;
+}
+
+px_err *px_model_stream(const px_config *config, int threads, px_stream **out) {
+    static const char *const names[] = {"cpu", "cuda", "simt"};
+    const char *name = names[config->device];
+    if (!px_backend_exists(name))
+        PX_FAIL(PX_BAD_INPUT,
+                "device \"%s\" is not in this build: cmake --preset cuda makes one for GPUs "
+                "(docs/cuda.md); \"cpu\" is accepted here",
+                name);
+    return px_stream_open(name, threads, out);
+}

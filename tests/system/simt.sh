@@ -1,0 +1,51 @@
+#!/bin/bash
+# simt.sh - a whole tiny training with the GPU's kernels, run on the CPU (device simt): the CPU's numbers to 1e-4 in f32,
+# the same bits on 1, 2 and 3 ranks, answers and evaluation; and what a build without GPUs says to device cuda.
+. "$(dirname "$0")/lib.sh"
+export PRISMX_PROGRESS_S=1000
+cd "$T" || exit 1
+
+"$X" model init --like tiny --seed 1 --out tiny >/dev/null 2>&1 &&
+    "$X" synth --users 8 --seed 3 --out data >/dev/null 2>&1 &&
+    "$X" prepare --data data --model tiny --out corpus.h5 --set data.max_tokens=240 >/dev/null 2>&1 || {
+    fail inputs "cannot be made"
+    finish
+}
+sha() { sed -n 's/.*"params_sha256":[[:space:]]*"\([0-9a-f]*\)".*/\1/p' "$1/manifest.json" | head -n 1; }
+config=(--config "$ROOT/configs/ppft.json" --corpus corpus.h5 --model tiny --set precision=f32 --set optim.warmup_steps=0
+    --set batch.pairs=2 --set train.steps=2 --set optim.lr=1e-3 --set threads=1)
+check cpu "$X" train "${config[@]}" --out cpu || finish
+if ! "$X" train "${config[@]}" --set device=simt --out simt >"$T/out" 2>"$T/err" </dev/null; then
+    grep -q 'not in this build' "$T/err" && skip simt "the build is one without tests" && finish
+    fail simt "$(tail -n 1 "$T/err")"
+    finish
+fi
+ok simt
+# Losses, log-probabilities and the gradient's norm of each step, within 1e-4 (1 + |x|).
+apart=$(paste -d '\n' cpu/metrics.jsonl simt/metrics.jsonl | awk -v n=0 '
+    { for (i = split($0, part, /[,{}]/); i > 0; i--)
+        if (split(part[i], kv, /": /) == 2 && kv[1] ~ /loss|logps|rewards|grad_norm/) {
+            gsub(/[ "]/, "", kv[1])
+            if (NR % 2) want[kv[1]] = kv[2]
+            else {
+                n++
+                d = kv[2] - want[kv[1]]
+                w = want[kv[1]]
+                if (d < 0) d = -d
+                if (w < 0) w = -w
+                if (d > 1e-4 * (1 + w)) print kv[1], kv[2], want[kv[1]]
+            }
+        }
+    }
+    END { if (n < 8) print "only", n, "numbers" }')
+same simt-is-the-cpu-to-1e-4 "$apart" ""
+[ "$(sha simt)" != "$(sha cpu)" ] && ok simt-is-no-cpu || fail simt-is-no-cpu "the same bits: was it another device at all?"
+for n in 2 3; do
+    check "simt-$n-ranks" mpirun -n $n "$X" train "${config[@]}" --set device=simt --out "r$n"
+    same "simt-same-bits-$n" "$(sha "r$n")" "$(sha simt)"
+done
+check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
+printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
+check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1
+refuses cuda-is-not-here 2 'device "cuda" is not in this build.*|no GPU' "$X" train "${config[@]}" --set device=cuda --out none
+finish

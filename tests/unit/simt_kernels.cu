@@ -1,0 +1,139 @@
+/* simt_kernels.cu - see simt_kernels.h. */
+#include "simt_kernels.h"
+
+#include "simt.h"
+
+#define LAUNCH(kernel, grid, block, shared, ...)                                                   \
+    simt_launch_of(#kernel, grid, block, shared, [=] { kernel(__VA_ARGS__); })
+
+void *device_new(size_t bytes) {
+    void *at = NULL;
+    return cudaMalloc(&at, bytes) == cudaSuccess ? at : NULL;
+}
+void device_free(void *at) { cudaFree(at); }
+const char *test_error(void) { return simt_error(); }
+void test_order(int order) { simt_order(order); }
+void test_checks(int on) { simt_check(on); }
+
+__global__ static void sum_static(int *out, const int *values) {
+    __shared__ int all[96];
+    const unsigned t = threadIdx.x;
+    all[t] = values[blockIdx.x * 96 + t];
+    __syncthreads();
+    int sum = 0;
+    for (int i = 0; i < 96; i++) sum += all[i];
+    if (t == 95) out[blockIdx.x] = sum;
+    __syncthreads();
+}
+__global__ static void sum_dynamic(int *out, const int *values) {
+    int *all = (int *)simt_shared();
+    const unsigned t = threadIdx.x;
+    all[t] = values[blockIdx.x * 96 + t];
+    for (unsigned half = 48; half >= 3; half /= 2) { /* 48, 24, 12, 6, 3 */
+        __syncthreads();
+        if (t < half) all[t] += all[t + half];
+    }
+    __syncthreads();
+    if (t == 0) out[blockIdx.x] = all[0] + all[1] + all[2];
+}
+void test_sum(int *out, const int *values, int blocks, int dynamic) {
+    if (dynamic)
+        LAUNCH(sum_dynamic, (unsigned)blocks, 96, 96 * sizeof(int), out, values);
+    else
+        LAUNCH(sum_static, (unsigned)blocks, 96, 0, out, values);
+}
+
+__global__ static void no_barrier(int *out, const int *values) {
+    __shared__ int all[96];
+    const unsigned t = threadIdx.x;
+    all[t] = values[t];
+    out[t] = all[(t + 1) % 96];
+}
+void test_sum_without_barrier(int *out, const int *values) {
+    LAUNCH(no_barrier, 1, 96, 0, out, values);
+}
+
+__global__ static void shuffles(int *out) {
+    const int t = (int)threadIdx.x;
+    out[t * 6] = __shfl_xor_sync(0xFFFFFFFFu, t, 5);
+    out[t * 6 + 1] = __shfl_down_sync(0xFFFFFFFFu, t, 3);
+    out[t * 6 + 2] = __shfl_up_sync(0xFFFFFFFFu, t, 3);
+    out[t * 6 + 3] = (int)__shfl_sync(0xFFFFFFFFu, (double)t * 2, 7);
+    out[t * 6 + 4] = __any_sync(0xFFFFFFFFu, t == 40) + 2 * __all_sync(0xFFFFFFFFu, t < 40);
+    int sum = t;
+    for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, bits);
+    out[t * 6 + 5] = sum;
+}
+void test_shuffles(int *out) { LAUNCH(shuffles, 1, 64, 0, out); }
+
+__global__ static void half_votes(unsigned *out) {
+    const unsigned t = threadIdx.x;
+    if (t < 16)
+        out[t] = __ballot_sync(0x0000FFFFu, t % 2);
+    else if (t >= 20)
+        out[t] = __ballot_sync(0xFFF00000u, t % 3 == 0);
+    else
+        out[t] = 0;
+}
+void test_half_votes(unsigned *out) { LAUNCH(half_votes, 1, 32, 0, out); }
+
+__global__ static void warp_memory(int *out, int with_barrier) {
+    __shared__ int ring[64];
+    const unsigned t = threadIdx.x;
+    ring[t] = (int)t;
+    if (with_barrier) __syncwarp();
+    out[t] = ring[t / 32 * 32 + (t + 1) % 32];
+}
+void test_warp_memory(int *out, int with_barrier) {
+    LAUNCH(warp_memory, 1, 64, 0, out, with_barrier);
+}
+
+__global__ static void blocks_write_one(int *out) {
+    if (threadIdx.x == 0) out[0] = 7;
+}
+void test_blocks_write_one(int *out) { LAUNCH(blocks_write_one, 3, 32, 0, out); }
+
+__global__ static void lost_at_barrier(int *out) {
+    if (threadIdx.x == 0) out[0] = __shfl_sync(0xFFFFFFFFu, 1, 0);
+    __syncthreads();
+}
+void test_lost_at_barrier(int *out) { LAUNCH(lost_at_barrier, 1, 64, 0, out); }
+__global__ static void lost_at_shuffle(int *out) {
+    if (threadIdx.x == 3) return;
+    out[threadIdx.x] = __shfl_sync(0xFFFFFFFFu, 1, 0);
+}
+void test_lost_at_shuffle(int *out) { LAUNCH(lost_at_shuffle, 1, 32, 0, out); }
+
+__global__ static void past_the_end(int *out, int n) {
+    if ((int)threadIdx.x <= n) out[threadIdx.x] = 1;
+}
+void test_past_the_end(int *out, int n) { LAUNCH(past_the_end, 1, 64, 0, out, n); }
+__global__ static void reads_host(int *out, const int *host) { out[threadIdx.x] = *host; }
+void test_reads_host(int *out, const int *host) { LAUNCH(reads_host, 1, 32, 0, out, host); }
+
+__global__ static void histogram(int *out, const int *values, int n) {
+    const int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < n) atomicAdd(&out[values[i]], 1);
+}
+void test_histogram(int *out, const int *values, int n) {
+    LAUNCH(histogram, (unsigned)(n + 63) / 64, 64, 0, out, values, n);
+}
+
+__global__ static void mma(float *c, const uint16_t *a, const uint16_t *b) {
+    const int l = (int)threadIdx.x, g = l / 4, pair = l % 4 * 2;
+    uint32_t left[4], right[2];
+    float sum[4] = {0};
+    for (int r = 0; r < 4; r++) {
+        const uint16_t *at = a + (g + r % 2 * 8) * 16 + pair + r / 2 * 8;
+        left[r] = at[0] | (uint32_t)at[1] << 16;
+    }
+    for (int r = 0; r < 2; r++) {
+        const uint16_t *at = b + (pair + r * 8) * 8 + g;
+        right[r] = at[0] | (uint32_t)at[8] << 16;
+    }
+    simt_mma_bf16(sum, left, right);
+    for (int r = 0; r < 4; r++) c[(g + r / 2 * 8) * 8 + pair + r % 2] = sum[r];
+}
+void test_mma(float *c, const uint16_t *a, const uint16_t *b) { LAUNCH(mma, 1, 32, 0, c, a, b); }
+
+void test_too_many_threads(int *out) { LAUNCH(blocks_write_one, 1, 2048, 0, out); }

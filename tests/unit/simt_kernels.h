@@ -1,0 +1,47 @@
+/* simt_kernels.h - small kernels that show what kernels/simt does and finds; compiled for its
+ * checks. */
+#ifndef PX_SIMT_KERNELS_H
+#define PX_SIMT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void *device_new(size_t bytes);
+void device_free(void *at);
+/* What simt found since the last call, or NULL. */
+const char *test_error(void);
+void test_order(int order);
+void test_checks(int on);
+
+/* out[block] = Σ of the block's 96 values, through shared memory; static or dynamic. */
+void test_sum(int *out, const int *values, int blocks, int dynamic);
+/* The same without the barrier between writing and reading. */
+void test_sum_without_barrier(int *out, const int *values);
+/* 40 shuffles of all kinds; out [64 · 6]. */
+void test_shuffles(int *out);
+/* Halves of a warp vote on their own: out [32]. */
+void test_half_votes(unsigned *out);
+/* Each warp hands values around through shared memory, with or without __syncwarp. */
+void test_warp_memory(int *out, int with_barrier);
+/* out[0] by every block. */
+void test_blocks_write_one(int *out);
+/* Thread 0 does not come to the barrier; lane 3 not to the shuffle. */
+void test_lost_at_barrier(int *out);
+void test_lost_at_shuffle(int *out);
+/* One element behind the end. */
+void test_past_the_end(int *out, int n);
+void test_reads_host(int *out, const int *host);
+/* Counts of values 0 to 7, by atomics. */
+void test_histogram(int *out, const int *values, int n);
+/* c [16, 8] = a [16, 16] · b [16, 8] through fragments; a, b bf16. */
+void test_mma(float *c, const uint16_t *a, const uint16_t *b);
+void test_too_many_threads(int *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

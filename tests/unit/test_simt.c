@@ -1,0 +1,171 @@
+/* test_simt.c - kernels on the CPU: right results in any order of blocks, and each kind of mistake
+ * found and named. */
+#include "px_test.h"
+
+#include "simt_kernels.h"
+
+static void assert_found(const char *what, const char *kernel) {
+    const char *text = test_error();
+    if (!text) fail_msg("not found: %s", what);
+    if (!strstr(text, what) || !strstr(text, kernel)) fail_msg("%s", text);
+}
+static void assert_nothing_found(void) {
+    const char *text = test_error();
+    if (text) fail_msg("%s", text);
+}
+static int set_up(void **state) {
+    (void)state;
+    test_checks(1);
+    test_order(0);
+    return test_error() != NULL;
+}
+
+static void blocks_sum_in_any_order(void **state) {
+    (void)state;
+    enum { BLOCKS = 5 };
+    int *values = device_new(BLOCKS * 96 * sizeof *values), *out = device_new(BLOCKS * sizeof *out);
+    for (int i = 0; i < BLOCKS * 96; i++) values[i] = i * i % 101;
+    for (int order = 0; order < 5; order++)
+        for (int dynamic = 0; dynamic < 2; dynamic++) {
+            test_order(order);
+            memset(out, 0, BLOCKS * sizeof *out);
+            test_sum(out, values, BLOCKS, dynamic);
+            assert_nothing_found();
+            for (int b = 0; b < BLOCKS; b++) {
+                int want = 0;
+                for (int i = 0; i < 96; i++) want += values[b * 96 + i];
+                assert_int_equal(out[b], want);
+            }
+        }
+    device_free(values), device_free(out);
+}
+
+static void shuffles_and_votes(void **state) {
+    (void)state;
+    int *out = device_new(64 * 6 * sizeof *out);
+    for (int order = 0; order < 2; order++) {
+        test_order(order);
+        test_shuffles(out);
+        assert_nothing_found();
+        for (int t = 0; t < 64; t++) {
+            const int lane = t % 32, first = t - lane;
+            assert_int_equal(out[t * 6], t ^ 5);
+            assert_int_equal(out[t * 6 + 1], lane + 3 > 31 ? t : t + 3);
+            assert_int_equal(out[t * 6 + 2], lane < 3 ? t : t - 3);
+            assert_int_equal(out[t * 6 + 3], 2 * (first + 7));
+            assert_int_equal(out[t * 6 + 4], first ? 1 : 2);
+            assert_int_equal(out[t * 6 + 5], 32 * first + 31 * 16);
+        }
+    }
+    unsigned *votes = device_new(32 * sizeof *votes);
+    test_half_votes(votes);
+    assert_nothing_found();
+    for (int t = 0; t < 32; t++)
+        assert_int_equal(votes[t], t < 16 ? 0xAAAAu : t < 20 ? 0u : 0x49200000u);
+    device_free(out), device_free(votes);
+}
+
+static void missing_barriers_are_found(void **state) {
+    (void)state;
+    int *values = device_new(96 * sizeof *values), *out = device_new(96 * sizeof *out);
+    memset(values, 0, 96 * sizeof *values);
+    test_sum_without_barrier(out, values);
+    assert_found("race", "no_barrier");
+    test_warp_memory(out, 1);
+    assert_nothing_found();
+    test_warp_memory(out, 0);
+    assert_found("race", "warp_memory");
+    test_blocks_write_one(out);
+    assert_found("race", "blocks_write_one");
+    test_checks(0); /* nothing is looked for */
+    test_sum_without_barrier(out, values);
+    assert_nothing_found();
+    device_free(values), device_free(out);
+}
+
+static void threads_that_wait_for_ever(void **state) {
+    (void)state;
+    int *out = device_new(64 * sizeof *out);
+    test_lost_at_barrier(out);
+    assert_found("waits at a barrier", "lost_at_barrier");
+    test_lost_at_shuffle(out);
+    assert_found("not all of its lanes", "lost_at_shuffle");
+    test_too_many_threads(out);
+    assert_found("2048", "blocks_write_one");
+    device_free(out);
+}
+
+static void strange_memory_is_found(void **state) {
+    (void)state;
+    int *out = device_new(40 * sizeof *out);
+    static const int host = 3;
+    int *own = malloc(sizeof *own);
+    assert_non_null(own);
+    *own = host;
+    test_past_the_end(out, 39);
+    assert_nothing_found();
+    test_past_the_end(out, 40);
+    assert_found("no device memory", "past_the_end");
+    out[0] = 0;
+    test_reads_host(out, own);
+    assert_found("no device memory", "reads_host");
+    free(own);
+    /* The checks aside, a piece's end is looked at when it is freed. */
+    test_checks(0);
+    test_past_the_end(out, 40);
+    assert_nothing_found();
+    device_free(out);
+    assert_found("past its end", "");
+}
+
+static void atomics_count(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    int *values = device_new(N * sizeof *values), *out = device_new(8 * sizeof *out);
+    memset(out, 0, 8 * sizeof *out);
+    for (int i = 0; i < N; i++) values[i] = i % 8;
+    test_histogram(out, values, N);
+    assert_nothing_found();
+    for (int i = 0; i < 8; i++) assert_int_equal(out[i], N / 8);
+    device_free(values), device_free(out);
+}
+
+static void fragments_multiply(void **state) {
+    (void)state;
+    uint16_t *a = device_new(256 * sizeof *a), *b = device_new(128 * sizeof *b);
+    float *c = device_new(128 * sizeof *c), wide_a[256], wide_b[128];
+    for (int i = 0; i < 256; i++) {
+        wide_a[i] = (float)(i * 7 % 31 - 15) / 4;
+        uint32_t bits;
+        memcpy(&bits, &wide_a[i], 4);
+        a[i] = (uint16_t)(bits >> 16);
+    }
+    for (int i = 0; i < 128; i++) {
+        wide_b[i] = (float)(i * 5 % 29 - 14) / 8;
+        uint32_t bits;
+        memcpy(&bits, &wide_b[i], 4);
+        b[i] = (uint16_t)(bits >> 16);
+    }
+    test_mma(c, a, b);
+    assert_nothing_found();
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 8; j++) {
+            float want = 0;
+            for (int k = 0; k < 16; k++) want += wide_a[i * 16 + k] * wide_b[k * 8 + j];
+            assert_true(c[i * 8 + j] == want); /* exact: few bits each */
+        }
+    device_free(a), device_free(b), device_free(c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(blocks_sum_in_any_order, set_up),
+        cmocka_unit_test_setup(shuffles_and_votes, set_up),
+        cmocka_unit_test_setup(missing_barriers_are_found, set_up),
+        cmocka_unit_test_setup(threads_that_wait_for_ever, set_up),
+        cmocka_unit_test_setup(strange_memory_is_found, set_up),
+        cmocka_unit_test_setup(atomics_count, set_up),
+        cmocka_unit_test_setup(fragments_multiply, set_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
