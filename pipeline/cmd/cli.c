@@ -120,6 +120,53 @@ static const struct argp_option config_options[] = {
 
 const struct argp px_cli_config_argp = {config_options, parse_config, NULL, NULL, NULL, NULL, NULL};
 
+/* --- whole jobs --- */
+
+enum { KEY_JOB_DIR = 0x1101, KEY_RANKS, KEY_THREADS, KEY_VAR };
+
+static error_t take_number(const struct argp_state *state, const char *name, const char *arg,
+                           int most, int *out) {
+    int64_t n = 0;
+    error_t bad = px_cli_number(state, name, arg, &n);
+    *out = (int)PX_MIN(n, most);
+    return bad;
+}
+
+static error_t parse_job(int key, char *arg, struct argp_state *state) {
+    px_cli_job *job = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        job->given.vars = job->vars;
+        break;
+    case KEY_JOB_DIR:
+        job->given.dir = arg;
+        break;
+    case KEY_RANKS:
+        return take_number(state, "ranks", arg, 1000000, &job->given.ranks);
+    case KEY_THREADS:
+        return take_number(state, "threads", arg, 4096, &job->given.threads);
+    case KEY_VAR:
+        if (job->given.n_vars >= (int)PX_COUNT(job->vars)) {
+            argp_error(state, "more than %zu --var options", PX_COUNT(job->vars));
+            return EINVAL;
+        }
+        job->vars[job->given.n_vars++] = arg;
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_option job_options[] = {
+    {"job-dir", KEY_JOB_DIR, "DIR", 0, "Job folder (default: runs/NAME from here)", 0},
+    {"ranks", KEY_RANKS, "N", 0, "Ranks of every step that takes some, over the file's", 0},
+    {"threads", KEY_THREADS, "N", 0, "Threads a rank, over the file's", 0},
+    {"var", KEY_VAR, "NAME=VALUE", 0, "Value of ${NAME} in the job file; may be repeated", 0},
+    {0}};
+
+const struct argp px_cli_job_argp = {job_options, parse_job, NULL, NULL, NULL, NULL, NULL};
+
 /* --config FILE: as it stands, else under the folder that the program was installed with or built
  * in
  * ("configs/ppft.json", or "ppft" alone). NULL: as it stands, so that the error names it. */

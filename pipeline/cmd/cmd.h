@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "dist.h"
+#include "job.h"
 
 /* argv[0] is the command's name. Rank 0 alone prints results; errors are returned. */
 typedef px_err *px_command_run(px_ranks *ranks, int argc, char **argv);
@@ -39,6 +40,14 @@ error_t px_cli_number(const struct argp_state *state, const char *name, const ch
 PX_CHECKED px_err *px_cli_splits(const char *name, uint32_t *out);
 /* PX_BAD_INPUT "--name is missing" when value is NULL. */
 PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
+
+/* --- --job-dir, --ranks, --threads, --var of whole jobs as an argp child --- */
+typedef struct {
+    px_job_given given; /* vars point into `vars` */
+    const char *vars[64];
+} px_cli_job;
+/* In `children` and on ARGP_KEY_INIT as px_cli_config_argp below. */
+extern const struct argp px_cli_job_argp;
 
 /* --- --config FILE, --set KEY=VALUE …, --print-config as an argp child --- */
 typedef struct {

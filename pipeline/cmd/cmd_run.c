@@ -2,33 +2,22 @@
 #include "cmd.h"
 #include "job.h"
 
-#include <errno.h>
 #include <unistd.h>
 
-enum { KEY_DIR = 1, KEY_RANKS, KEY_THREADS, KEY_DRY, KEY_FROM, KEY_ONLY, KEY_VAR, VARS_MAX = 64 };
+enum { KEY_DRY = 1, KEY_FROM, KEY_ONLY };
 
 typedef struct {
-    const char *path, *vars[VARS_MAX];
-    px_job_given given;
+    const char *path;
+    px_cli_job job;
     px_job_run_options run;
 } run_options;
 
 static error_t parse_run(int key, char *arg, struct argp_state *state) {
     run_options *o = state->input;
-    int64_t n = 0;
-    error_t bad = 0;
     switch (key) {
-    case KEY_DIR:
-        o->given.dir = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->job;
         break;
-    case KEY_RANKS:
-        bad = px_cli_number(state, "ranks", arg, &n);
-        o->given.ranks = (int)PX_MIN(n, 1000000);
-        return bad;
-    case KEY_THREADS:
-        bad = px_cli_number(state, "threads", arg, &n);
-        o->given.threads = (int)PX_MIN(n, 4096);
-        return bad;
     case KEY_DRY:
         o->run.dry_run = true;
         break;
@@ -37,13 +26,6 @@ static error_t parse_run(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_ONLY:
         o->run.only = arg;
-        break;
-    case KEY_VAR:
-        if (o->given.n_vars >= VARS_MAX) {
-            argp_error(state, "more than %d --var options", VARS_MAX);
-            return EINVAL;
-        }
-        o->vars[o->given.n_vars++] = arg;
         break;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0) return ARGP_ERR_UNKNOWN;
@@ -56,15 +38,12 @@ static error_t parse_run(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option options[] = {
-    {"job-dir", KEY_DIR, "DIR", 0, "Job folder (default: runs/NAME from here)", 0},
-    {"ranks", KEY_RANKS, "N", 0, "Ranks of every step that takes some, over the job file's", 0},
-    {"threads", KEY_THREADS, "N", 0, "Threads a rank, over the job file's", 0},
-    {"var", KEY_VAR, "NAME=VALUE", 0, "Value of ${NAME} in the job file; may be repeated", 0},
     {"dry-run", KEY_DRY, NULL, 0, "Says what would run and why, and runs nothing", 0},
     {"from", KEY_FROM, "STEP", 0, "Also runs this step and all that hang on it, changed or not", 0},
     {"only", KEY_ONLY, "STEP", 0,
      "This step alone, where it has to run; the steps that it needs have to be done", 0},
     {0}};
+static const struct argp_child children[] = {{&px_cli_job_argp, 0, "The job:", 0}, {0}};
 static const struct argp argp = {
     options,
     parse_run,
@@ -75,7 +54,7 @@ static const struct argp argp = {
     "step's next checkpoint (exit 3).\v"
     "Example:\n  prismx run jobs/demo.json --var model=./SmolLM2-135M-Instruct --ranks 2\n"
     "  prismx run jobs/demo.json --var model=./SmolLM2-135M-Instruct --dry-run",
-    NULL,
+    children,
     NULL,
     NULL};
 
@@ -84,9 +63,8 @@ px_err *cmd_run(px_ranks *ranks, int argc, char **argv) {
     px_job job;
     PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
     if (!o.path) PX_FAIL(PX_BAD_INPUT, "no job: give a job file or a job folder");
-    o.given.vars = o.vars;
     o.run.show = isatty(STDERR_FILENO);
-    PX_PASS(px_job_read(o.path, &o.given, &job));
+    PX_PASS(px_job_read(o.path, &o.job.given, &job));
     px_err *err = px_job_run(&job, &o.run);
     if (!err && !o.run.dry_run && !o.run.only) px_info("%s: done, in %s", job.name, job.dir);
     px_job_free(&job);

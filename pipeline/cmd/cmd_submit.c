@@ -2,38 +2,19 @@
 #include "cmd.h"
 #include "slurm.h"
 
-#include <errno.h>
-
-enum { KEY_DIR = 1, KEY_RANKS, KEY_THREADS, KEY_VAR, KEY_CLUSTER, KEY_PRINT, VARS_MAX = 64 };
+enum { KEY_CLUSTER = 1, KEY_PRINT };
 
 typedef struct {
-    const char *path, *cluster, *vars[VARS_MAX];
-    px_job_given given;
+    const char *path, *cluster;
+    px_cli_job job;
     px_submit_options submit;
 } submit_options;
 
 static error_t parse_submit(int key, char *arg, struct argp_state *state) {
     submit_options *o = state->input;
-    int64_t n = 0;
-    error_t bad = 0;
     switch (key) {
-    case KEY_DIR:
-        o->given.dir = arg;
-        break;
-    case KEY_RANKS:
-        bad = px_cli_number(state, "ranks", arg, &n);
-        o->given.ranks = (int)PX_MIN(n, 1000000);
-        return bad;
-    case KEY_THREADS:
-        bad = px_cli_number(state, "threads", arg, &n);
-        o->given.threads = (int)PX_MIN(n, 4096);
-        return bad;
-    case KEY_VAR:
-        if (o->given.n_vars >= VARS_MAX) {
-            argp_error(state, "more than %d --var options", VARS_MAX);
-            return EINVAL;
-        }
-        o->vars[o->given.n_vars++] = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->job;
         break;
     case KEY_CLUSTER:
         o->cluster = arg;
@@ -57,11 +38,8 @@ static const struct argp_option options[] = {
      0},
     {"print", KEY_PRINT, NULL, 0,
      "Shows the batch scripts, asks nothing of Slurm and writes nothing", 0},
-    {"job-dir", KEY_DIR, "DIR", 0, "Job folder (default: runs/NAME from here)", 0},
-    {"ranks", KEY_RANKS, "N", 0, "Ranks of every step that takes some, over the job file's", 0},
-    {"threads", KEY_THREADS, "N", 0, "Threads a rank, over the job file's", 0},
-    {"var", KEY_VAR, "NAME=VALUE", 0, "Value of ${NAME} in the job file; may be repeated", 0},
     {0}};
+static const struct argp_child children[] = {{&px_cli_job_argp, 0, "The job:", 0}, {0}};
 static const struct argp argp = {
     options,
     parse_submit,
@@ -72,7 +50,7 @@ static const struct argp argp = {
     "Example:\n  prismx submit jobs/demo.json --var model=$PWD/model --cluster site.json --print\n"
     "  prismx submit jobs/demo.json --var model=$PWD/model --cluster site.json\n"
     "  prismx status runs/demo",
-    NULL,
+    children,
     NULL,
     NULL};
 
@@ -82,9 +60,8 @@ px_err *cmd_submit(px_ranks *ranks, int argc, char **argv) {
     px_job job;
     PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
     if (!o.path) PX_FAIL(PX_BAD_INPUT, "no job: give a job file or a job folder");
-    o.given.vars = o.vars;
     PX_PASS(px_cluster_read(o.cluster, &cluster));
-    px_err *err = px_job_read(o.path, &o.given, &job);
+    px_err *err = px_job_read(o.path, &o.job.given, &job);
     if (!err) {
         err = px_submit(&job, &cluster, &o.submit);
         px_job_free(&job);

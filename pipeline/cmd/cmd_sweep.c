@@ -4,55 +4,41 @@
 #include "report.h"
 #include "slurm.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
-    KEY_DIR = 1,
-    KEY_RANKS,
-    KEY_THREADS,
-    KEY_DRY,
+    KEY_DRY = 1,
     KEY_RETRY,
     KEY_POINT,
     KEY_SHARED,
-    KEY_VAR,
     KEY_OUT,
     KEY_SUBMIT,
     KEY_PRINT,
     KEY_CLUSTER,
-    VARS_MAX = 64
 };
 
 typedef struct {
-    const char *words[2], *vars[VARS_MAX], *out;
+    const char *words[2], *out;
     int n_words;
-    px_job_given given;
+    px_cli_job job;
     px_sweep_options run;
     const char *cluster;
     bool submit, print;
 } sweep_options;
 
-static error_t take_number(const struct argp_state *state, const char *name, const char *arg,
-                           int *out) {
-    int64_t n = 0;
-    error_t bad = px_cli_number(state, name, arg, &n);
-    *out = (int)PX_MIN(n, 1000000);
-    return bad;
-}
-
 static error_t parse_sweep(int key, char *arg, struct argp_state *state) {
     sweep_options *o = state->input;
+    int64_t n = 0;
+    error_t bad = 0;
     switch (key) {
-    case KEY_DIR:
-        o->given.dir = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->job;
         break;
-    case KEY_RANKS:
-        return take_number(state, "ranks", arg, &o->given.ranks);
-    case KEY_THREADS:
-        return take_number(state, "threads", arg, &o->given.threads);
     case KEY_POINT:
-        return take_number(state, "point", arg, &o->run.point);
+        bad = px_cli_number(state, "point", arg, &n);
+        o->run.point = (int)PX_MIN(n, INT32_MAX);
+        return bad;
     case KEY_SHARED:
         o->run.shared = true;
         break;
@@ -74,13 +60,6 @@ static error_t parse_sweep(int key, char *arg, struct argp_state *state) {
     case KEY_OUT:
         o->out = arg;
         break;
-    case KEY_VAR:
-        if (o->given.n_vars >= VARS_MAX) {
-            argp_error(state, "more than %d --var options", VARS_MAX);
-            return EINVAL;
-        }
-        o->vars[o->given.n_vars++] = arg;
-        break;
     case ARGP_KEY_ARG:
         if (o->n_words >= 2) return ARGP_ERR_UNKNOWN;
         o->words[o->n_words++] = arg;
@@ -92,11 +71,6 @@ static error_t parse_sweep(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option options[] = {
-    {"job-dir", KEY_DIR, "DIR", 0, "Folder of the sweep (default: runs/NAME from here)", 0},
-    {"ranks", KEY_RANKS, "N", 0, "Ranks of every step that takes some, over the file's", 0},
-    {"threads", KEY_THREADS, "N", 0, "Threads a rank, over the file's", 0},
-    {"var", KEY_VAR, "NAME=VALUE", 0, "Value of ${NAME} in the base's job file; may be repeated",
-     0},
     {"dry-run", KEY_DRY, NULL, 0, "Says what would run and why, and runs nothing", 0},
     {"retry-failed", KEY_RETRY, NULL, 0, "Also points that failed and have not changed since", 0},
     {"shared", KEY_SHARED, NULL, 0, "Only what all points share: corpus and reference", 0},
@@ -109,6 +83,7 @@ static const struct argp_option options[] = {
     {"out", KEY_OUT, "FILE", 0, "plot: .html or .svg to write; table: a file in place of stdout",
      0},
     {0}};
+static const struct argp_child children[] = {{&px_cli_job_argp, 0, "The job:", 0}, {0}};
 static const struct argp argp = {
     options,
     parse_sweep,
@@ -120,7 +95,7 @@ static const struct argp argp = {
     "4\n"
     "  prismx sweep table runs/ablation-alpha-beta-tu\n"
     "  prismx sweep plot runs/ablation-alpha-beta-tu --out sweep.html",
-    NULL,
+    children,
     NULL,
     NULL};
 
@@ -168,9 +143,8 @@ px_err *cmd_sweep(px_ranks *ranks, int argc, char **argv) {
     if (o.n_words > 1)
         PX_FAIL(PX_BAD_INPUT, "%s %s: one sweep file is wanted, or table DIR, plot DIR", o.words[0],
                 o.words[1]);
-    o.given.vars = o.vars;
     o.run.show = isatty(STDERR_FILENO);
-    PX_PASS(px_sweep_read(o.words[0], &o.given, &sweep));
+    PX_PASS(px_sweep_read(o.words[0], &o.job.given, &sweep));
     px_err *err = o.submit ? submit(&o, &sweep) : px_sweep_run(&sweep, &o.run);
     if (!err && !o.submit && !o.run.dry_run && !o.run.point && !o.run.shared)
         px_info("%s: done, prismx sweep table %s", sweep.job.name, sweep.job.dir);
