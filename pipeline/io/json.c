@@ -217,17 +217,23 @@ px_err *px_json_parse(const char *text, size_t size, cJSON **out) {
     return NULL;
 }
 
-px_err *px_json_parse_said(const char *text, size_t size, cJSON **out) {
+px_err *px_json_parse_said(const char *text, size_t size, cJSON **out, int64_t *n_nul) {
+    int64_t n = 0;
+    if (n_nul) *n_nul = 0;
     if (size == 0 || !memmem(text, size, "\\u0000", 6)) return px_json_parse(text, size, out);
     char *copy = malloc(size);
     if (!copy) PX_NO_MEMORY();
     memcpy(copy, text, size);
     for (size_t i = 0; i + 6 <= size; i++) {
         if (copy[i] != '\\') continue;
-        if (!memcmp(copy + i, "\\u0000", 6)) memcpy(copy + i, "\\ufffd", 6);
+        if (!memcmp(copy + i, "\\u0000", 6)) {
+            memcpy(copy + i, "\\ufffd", 6);
+            n++;
+        }
         i++; /* what is escaped is no backslash that escapes */
     }
     px_err *err = px_json_parse(copy, size, out);
+    if (n_nul) *n_nul = n;
     free(copy);
     return err;
 }

@@ -11,8 +11,9 @@
 /* Parses one text. PX_BAD_INPUT with line and column: not JSON, nested deeper than 200, invalid
  * UTF-8, a NUL inside, or something behind the value. *out is the caller's (cJSON_Delete). */
 PX_CHECKED px_err *px_json_parse(const char *text, size_t size, cJSON **out);
-/* The same of what a model may have written: an escaped NUL is read as U+FFFD. */
-PX_CHECKED px_err *px_json_parse_said(const char *text, size_t size, cJSON **out);
+/* The same of what a model may have written: an escaped NUL is read as U+FFFD; *n_nul, unless NULL,
+ * how many. */
+PX_CHECKED px_err *px_json_parse_said(const char *text, size_t size, cJSON **out, int64_t *n_nul);
 /* A whole file; with `comments`, // to the end of a line outside strings is allowed. */
 PX_CHECKED px_err *px_json_read(const char *path, bool comments, cJSON **out);
 

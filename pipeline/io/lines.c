@@ -110,7 +110,7 @@ px_err *px_lines_next(px_lines *lines, const char **text, size_t *size, int64_t 
 static px_err *line_take(const char *path, bool skip_broken, px_json_take *take, void *context,
                          const char *text, size_t size, int64_t line) {
     cJSON *json = NULL;
-    px_err *err = px_json_parse_said(text, size, &json);
+    px_err *err = px_json_parse_said(text, size, &json, NULL);
     if (err && skip_broken) {
         px_err_free(err);
         return NULL;

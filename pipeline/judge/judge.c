@@ -162,7 +162,7 @@ static px_err *read_replies(judging *j, bool repair, const char *path) {
         PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
         if (!text)
             PX_FAIL_TO(done, PX_RUN_FAILED, "%s: ends early; remove it, it is made again", path);
-        PX_TRY_TO(done, px_json_parse_said(text, size, &json), "%s line %lld", path,
+        PX_TRY_TO(done, px_json_parse_said(text, size, &json, NULL), "%s line %lld", path,
                   (long long)line);
         err = take_reply(j, i, repair, json);
         cJSON_Delete(json);

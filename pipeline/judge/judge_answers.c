@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "judge_internal.h"
+#include "traits.h"
 
 typedef struct {
     judged_list *list;
@@ -80,15 +81,6 @@ static px_err *take_answer(reader *r, const cJSON *json, const char *where) {
     return px_arena_ok(list->arena);
 }
 
-static const char *arm_at(const cJSON *slots, const char *pos) {
-    const cJSON *slot = NULL;
-    cJSON_ArrayForEach(slot, slots) {
-        const char *name = px_json_find_text(slot, "pos");
-        if (name && !strcmp(name, pos)) return px_json_find_text(slot, "arm");
-    }
-    return NULL;
-}
-
 /* A turn's answers, in the order and under the ids that traits gives them: TRIAL/TURN. */
 static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *slots, const char *trial,
                          int at, const char *where) {
@@ -100,7 +92,7 @@ static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *slots, const
     px_str_format(&r->id, "%s/%d", trial, number >= 0 && number < 1e6 ? (int)number : at);
     PX_PASS(px_str_ok(&r->id));
     cJSON_ArrayForEach(answer, cJSON_GetObjectItemCaseSensitive(turn, "answers")) {
-        const char *arm = arm_at(slots, answer->string);
+        const char *arm = px_trial_arm(slots, answer->string);
         if (!arm)
             PX_FAIL(PX_BAD_INPUT, "%s: turns, %d: an answer at %.8s, where no slot has an arm",
                     where, at, answer->string);
@@ -142,7 +134,7 @@ static px_err *read_lines(reader *r, const char *path, bool trials) {
         PX_PASS_TO(done, px_lines_next(lines, &text, &size, &line));
         if (!text) break;
         snprintf(where, sizeof where, "%s line %lld", path, (long long)line);
-        PX_TRY_TO(done, px_json_parse_said(text, size, &json), "%s", where);
+        PX_TRY_TO(done, px_json_parse_said(text, size, &json, NULL), "%s", where);
         err = (trials ? take_trial : take_answer)(r, json, where);
         cJSON_Delete(json);
         if (err) goto done;

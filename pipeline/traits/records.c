@@ -151,7 +151,7 @@ static px_err *answer_read(px_reader *reader, const cJSON *json, px_records *out
 
 /* --- trials --- */
 
-static const char *arm_at(const cJSON *slots, const char *pos) {
+const char *px_trial_arm(const cJSON *slots, const char *pos) {
     const cJSON *slot = NULL;
     cJSON_ArrayForEach(slot, slots) {
         const char *name = px_json_find_text(slot, "pos");
@@ -168,7 +168,7 @@ static px_err *turn_read(px_reader *reader, const cJSON *turn, const cJSON *slot
         PX_FAIL(PX_BAD_INPUT, "turns, %d: wanted an object with answers by position", at);
     cJSON_ArrayForEach(answer, answers) {
         px_record r = *trial;
-        const char *arm = arm_at(slots, answer->string);
+        const char *arm = px_trial_arm(slots, answer->string);
         r.turn = n >= 0 && n < 1e6 ? (int32_t)n : at;
         if (!arm)
             PX_FAIL(PX_BAD_INPUT, "turns, %d: an answer at %.8s, where no slot has an arm", at,
@@ -208,7 +208,7 @@ static px_err *trial_read(px_reader *reader, const cJSON *json, px_records *out)
 px_err *px_record_read(px_reader *reader, const char *line, size_t size, px_records *out) {
     cJSON *json = NULL;
     px_err *err = NULL;
-    PX_PASS(px_json_parse_said(line, size, &json));
+    PX_PASS(px_json_parse_said(line, size, &json, NULL));
     if (!cJSON_IsObject(json))
         err = px_err_new(PX_BAD_INPUT, __FILE__, __LINE__, "found %s, wanted an object",
                          px_json_type(json));

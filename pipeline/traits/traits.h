@@ -11,6 +11,7 @@
 
 #include "base.h"
 #include "dist.h"
+#include "json.h"
 
 /* --- the lists --- */
 typedef enum { PX_SYCOPHANCY, PX_RELATIONSHIP, PX_VERBOSITY, PX_CONTROLS, PX_LISTS } px_list_id;
@@ -77,6 +78,9 @@ void px_lists_norms(const px_lists *lists, px_norms *out);
 /* Mean of sign × z over the features that are not dropped; NaN of an answer left out. */
 double px_reading_score(const px_lists *lists, const px_norms *norms, const px_reading *reading,
                         px_list_id trait);
+
+/* The arm that stands at a position of a trial's slots, borrowed; NULL: none. */
+const char *px_trial_arm(const cJSON *slots, const char *pos);
 
 /* --- a file of answers --- */
 typedef struct {

@@ -235,23 +235,11 @@ static px_err *trial_add(px_trials *trials, const px_trial *trial) {
     return NULL;
 }
 
-/* Escaped NULs, which models do write, become U+FFFD: JSON texts end at none. */
-static px_err *nul_replace(px_trial_line *l, px_str *copy, const char **text, size_t size) {
-    px_str_clear(copy);
-    px_str_add(copy, *text, size);
-    PX_PASS(px_str_ok(copy));
-    char *data = copy->data;
-    for (char *at = data; (at = memmem(at, size - (size_t)(at - data), "\\u0000", 6)); at += 6)
-        memcpy(at, "\\ufffd", 6);
-    *text = data;
-    return px_trial_odd(l, PX_ODD_NUL, "", "a NUL in a text, read as U+FFFD");
-}
-
-static px_err *line_read(px_trial_line *l, px_str *copy, const char *text, size_t size) {
+static px_err *line_read(px_trial_line *l, const char *text, size_t size) {
     px_trial trial = {.id = -1, .line = l->line, .file = l->trials->n_files};
     cJSON *json = NULL;
-    if (memmem(text, size, "\\u0000", 6)) PX_PASS(nul_replace(l, copy, &text, size));
-    px_err *err = px_json_parse(text, size, &json);
+    int64_t n_nul = 0;
+    px_err *err = px_json_parse_said(text, size, &json, &n_nul);
     if (err && px_err_kind(err) == PX_BAD_INPUT) {
         /* "line 1, column 7: …": the line in the file is known better here */
         const char *what = px_err_text(err), *column = strstr(what, "column ");
@@ -260,9 +248,10 @@ static px_err *line_read(px_trial_line *l, px_str *copy, const char *text, size_
         return mine;
     }
     if (err) return err;
-    if (!cJSON_IsObject(json))
+    if (n_nul > 0) err = px_trial_odd(l, PX_ODD_NUL, "", "a NUL in a text, read as U+FFFD");
+    if (!err && !cJSON_IsObject(json))
         err = px_trial_error(l, "", "found %s, wanted an object", px_json_type(json));
-    else
+    else if (!err)
         err = trial_fill(l, json, &trial);
     cJSON_Delete(json);
     if (err || l->bad) return err;
@@ -273,7 +262,6 @@ px_err *px_trials_read(px_trials *trials, const char *path, px_trial_report *rep
                        void *context) {
     px_trial_line l = {.trials = trials, .path = path, .report = report, .context = context};
     px_lines *lines = NULL;
-    px_str copy = {0};
     px_err *err = px_lines_open(path, &lines);
     while (!err) {
         const char *text = NULL;
@@ -281,10 +269,9 @@ px_err *px_trials_read(px_trials *trials, const char *path, px_trial_report *rep
         err = px_lines_next(lines, &text, &size, &l.line);
         if (err || !text) break;
         l.bad = false;
-        err = line_read(&l, &copy, text, size);
+        err = line_read(&l, text, size);
     }
     trials->n_files++;
     px_lines_close(lines);
-    px_str_free(&copy);
     return err;
 }

@@ -58,14 +58,14 @@ check help-of-command "$X" help train
 grep -q -- '--corpus' out && ok help-shows || fail help-shows "$(head -n 3 out)"
 
 if command -v tclsh >/dev/null; then
-    cat >stub.tcl <<'EOF'
+    cat >commands.tcl <<'EOF'
 proc module-whatis args {}
 proc conflict args {}
 proc prepend-path {name value} { puts "$name $value" }
 proc setenv {name value} { puts "$name $value" }
 source [lindex $argv 0]
 EOF
-    check modulefile tclsh stub.tcl usr/share/prismx/modulefile.tcl
+    check modulefile tclsh commands.tcl usr/share/prismx/modulefile.tcl
     grep -q '^PATH /opt/prismx/.*/bin$' out && ok module-path || fail module-path "$(cat out)"
 else
     skip modulefile "no tclsh"

@@ -269,16 +269,16 @@ static void a_said_nul_is_replaced(void **state) {
     (void)state;
     static const char text[] = "[\"a\\u0000b\\u0000\",\"\\\\u0000\",\"\\\\\\u0000\"]";
     cJSON *json = NULL;
-    px_assert_ok(px_json_parse_said(text, sizeof text - 1, &json));
+    px_assert_ok(px_json_parse_said(text, sizeof text - 1, &json, NULL));
     assert_string_equal(cJSON_GetArrayItem(json, 0)->valuestring, "a\xEF\xBF\xBD"
                                                                   "b\xEF\xBF\xBD");
     assert_string_equal(cJSON_GetArrayItem(json, 1)->valuestring, "\\u0000");
     assert_string_equal(cJSON_GetArrayItem(json, 2)->valuestring, "\\\xEF\xBF\xBD");
     cJSON_Delete(json);
     json = NULL;
-    px_assert_error(px_json_parse_said("\"\\u0000", 7, &json), PX_BAD_INPUT, "string");
+    px_assert_error(px_json_parse_said("\"\\u0000", 7, &json, NULL), PX_BAD_INPUT, "string");
     assert_null(json);
-    px_assert_error(px_json_parse_said("", 0, &json), PX_BAD_INPUT, "");
+    px_assert_error(px_json_parse_said("", 0, &json, NULL), PX_BAD_INPUT, "");
 }
 
 int main(void) {

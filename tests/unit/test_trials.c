@@ -154,6 +154,7 @@ static void odd_values_are_counted(void **state) {
         {"\"opening\":{\"best\":\"D\"}", PX_ODD_ANSWER},
         {"\"turns\":[{\"answers\":{\"D\":\"x\"}}]", PX_ODD_ANSWER},
         {"\"turns\":[{\"user\":\"a\\u0000b\"}]", PX_ODD_NUL},
+        {"\"turns\":[{\"user\":\"a\\\\u0000b\"}]", PX_ODDS}, /* no NUL: a backslash, u0000 */
         {"\"wpt\":{}", PX_ODD_KEY},
     };
     for (size_t i = 0; i < PX_COUNT(cases); i++) {
