@@ -18,7 +18,7 @@ typedef struct {
 } column_plan;
 
 /* Arm, or arm by variant: variants come behind the arms, in pairs (arm order, variant). */
-static int level_of(const px_study *study, const px_design_ask *ask, const px_slot *slot) {
+static int level_of(const px_study *study, const px_design_ask *ask, const px_trial_slot *slot) {
     int arm = study->arm_order[slot->arm];
     if (!ask->variants || arm == 0 || slot->variant < 0) return arm;
     return study->n_arms + arm * study->trials->variants.n + slot->variant;
@@ -45,7 +45,7 @@ static void plan_free(column_plan *plan) {
     free(plan->cross);
 }
 
-static bool takes(const px_design_ask *ask, const px_trial *trial, const px_slot *slot) {
+static bool takes(const px_design_ask *ask, const px_trial *trial, const px_trial_slot *slot) {
     return trial->source == ask->source && isfinite(ask->y(slot, ask->which));
 }
 
@@ -55,7 +55,7 @@ static void levels_mark(const px_study *study, const px_design_ask *ask, column_
     for (int64_t t = 0; t < study->trials->n; t++) {
         const px_trial *trial = &study->trials->at[t];
         for (int s = 0; s < trial->n_slots; s++) {
-            const px_slot *slot = &trial->slots[s];
+            const px_trial_slot *slot = &trial->slots[s];
             if (!takes(ask, trial, slot)) continue;
             int domain = trial->domain < 0 ? -1 : study->domain_order[trial->domain];
             d->n++;
@@ -121,7 +121,7 @@ static void rows_fill(const px_study *study, const px_design_ask *ask, const col
     for (int64_t t = 0; t < study->trials->n; t++) {
         const px_trial *trial = &study->trials->at[t];
         for (int s = 0; s < trial->n_slots; s++) {
-            const px_slot *slot = &trial->slots[s];
+            const px_trial_slot *slot = &trial->slots[s];
             if (!takes(ask, trial, slot)) continue;
             double *x = d->x + n * d->p;
             int domain = trial->domain < 0 ? -1 : study->domain_order[trial->domain];

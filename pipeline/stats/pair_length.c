@@ -7,7 +7,7 @@
 
 typedef struct {
     const px_study *study;
-    px_source source;
+    px_trial_source source;
     px_question question;
     int arm;
 } pair_ask;
@@ -20,8 +20,8 @@ static int64_t pairs_take(const pair_ask *ask, px_choices *d, int32_t *cluster) 
     for (int64_t t = 0; t < study->trials->n; t++) {
         const px_trial *trial = &study->trials->at[t];
         for (int i = 0; trial->source == ask->source && i < trial->n_slots * trial->n_slots; i++) {
-            const px_slot *x = &trial->slots[i / trial->n_slots],
-                          *y = &trial->slots[i % trial->n_slots];
+            const px_trial_slot *x = &trial->slots[i / trial->n_slots],
+                                *y = &trial->slots[i % trial->n_slots];
             int rx = x->rank[ask->question], ry = y->rank[ask->question];
             if (study->arm_order[x->arm] != ask->arm || study->arm_order[y->arm] != 0 || !rx ||
                 !ry || isnan(x->length) || isnan(y->length))
@@ -97,7 +97,7 @@ done:
     return err;
 }
 
-px_err *px_pair_length_rows(const px_study *study, px_source source, px_question question,
+px_err *px_pair_length_rows(const px_study *study, px_trial_source source, px_question question,
                             px_table *table) {
     for (int a = 1; a < study->n_arms; a++)
         PX_PASS(arm_rows(&(pair_ask){study, source, question, a}, table));

@@ -8,7 +8,7 @@ enum { EXTRA_COLUMNS = 10, ARM_COLUMNS_MAX = PX_COLUMNS_MAX - EXTRA_COLUMNS };
 
 /* What is taken from the trials of a source. */
 typedef struct {
-    px_source source;
+    px_trial_source source;
     px_question question;
     bool opening, pairs, covariates;
 } choice_ask;
@@ -120,7 +120,8 @@ static void covariates_plan(const px_study *study, const choice_ask *ask, choice
     set->data.p = p;
 }
 
-static void row_fill(const px_study *study, const choice_set *set, const px_slot *slot, double *x) {
+static void row_fill(const px_study *study, const choice_set *set, const px_trial_slot *slot,
+                     double *x) {
     int arm = study->arm_order[slot->arm];
     if (arm > 0) x[arm - 1] = 1;
     if (set->length_at < 0) return;
@@ -391,7 +392,7 @@ done:
 px_err *px_rank_rows(const px_study *study, px_boot *boot, px_table *table) {
     if (study->n_arms - 1 > ARM_COLUMNS_MAX || study->n_arms < 2) return NULL;
     for (int q = 0; q < PX_QUESTIONS; q++) {
-        choice_ask ask = {.source = (px_source)boot->source, .question = (px_question)q};
+        choice_ask ask = {.source = (px_trial_source)boot->source, .question = (px_question)q};
         PX_PASS(luce_rows(study, &ask, boot, table));
         ask.pairs = true;
         PX_PASS(luce_rows(study, &ask, NULL, table));
@@ -412,7 +413,7 @@ static void covariate_row(const choice_set *set, const px_choice_fit *fit, int c
     if (fit->ok && !fit->keep[column]) px_row_note(row, "cannot be told from the other terms");
 }
 
-px_err *px_rank_length_rows(const px_study *study, px_source source, px_question question,
+px_err *px_rank_length_rows(const px_study *study, px_trial_source source, px_question question,
                             px_table *table) {
     const choice_ask ask = {.source = source, .question = question, .covariates = true};
     choice_set set;

@@ -18,7 +18,7 @@ static bool ranked(const share_job *j, const px_trial *trial) {
     return (int)trial->source == j->boot->source && trial->slots[0].rank[j->question] > 0;
 }
 
-static int order_of(const share_job *j, const px_slot *slot) {
+static int order_of(const share_job *j, const px_trial_slot *slot) {
     return j->study->arm_order[slot->arm];
 }
 
@@ -52,14 +52,17 @@ static px_err *win_row(share_job *j, int a, int b) {
 }
 
 /* What a slot adds to numerator and denominator. */
-typedef bool slot_take(const share_job *j, const px_slot *slot, const int *which, double *value);
+typedef bool slot_take(const share_job *j, const px_trial_slot *slot, const int *which,
+                       double *value);
 
-static bool take_first(const share_job *j, const px_slot *slot, const int *which, double *value) {
+static bool take_first(const share_job *j, const px_trial_slot *slot, const int *which,
+                       double *value) {
     *value = slot->rank[j->question] == 1;
     return order_of(j, slot) == which[0] && (which[1] < 0 || slot->pos == which[1]);
 }
 
-static bool take_rank(const share_job *j, const px_slot *slot, const int *which, double *value) {
+static bool take_rank(const share_job *j, const px_trial_slot *slot, const int *which,
+                      double *value) {
     *value = slot->rank[j->question];
     return order_of(j, slot) == which[0];
 }

@@ -10,11 +10,12 @@ enum { OUTCOMES = PX_SLIDERS + 1, CATEGORIES_MAX = 128 };
 static const char *const outcomes[OUTCOMES] = {"vas:preference", "vas:engaging", "vas:provenance",
                                                "wtp"};
 
-static double outcome_of(const px_slot *slot, int which) {
+static double outcome_of(const px_trial_slot *slot, int which) {
     return which < PX_SLIDERS ? slot->vas[which] : slot->wtp;
 }
 
-static px_about about_of(px_source source, int outcome, const char *model, const px_design *d) {
+static px_about about_of(px_trial_source source, int outcome, const char *model,
+                         const px_design *d) {
     return (px_about){.family = outcome == PX_VAS_PROVENANCE ? PX_FAMILY_PROVENANCE
                                                              : PX_FAMILY_PREFERENCE,
                       .outcome = outcomes[outcome],
@@ -115,7 +116,7 @@ static void variant_rows(const px_study *study, const px_design *d, const px_fit
     }
 }
 
-static bool has_variants(const px_study *study, px_source source) {
+static bool has_variants(const px_study *study, px_trial_source source) {
     int32_t *seen = malloc(((size_t)study->n_arms + 1) * sizeof *seen);
     bool several = false;
     for (int a = 0; seen && a < study->n_arms; a++) seen[a] = -1;
@@ -132,7 +133,7 @@ static bool has_variants(const px_study *study, px_source source) {
     return several;
 }
 
-px_err *px_lmm_rows(const px_study *study, px_source source, int outcome, int form,
+px_err *px_lmm_rows(const px_study *study, px_trial_source source, int outcome, int form,
                     px_table *table) {
     static const char *const models[] = {"lmm", "lmm_domain", "lmm_variant"};
     const px_design_ask ask = {outcome_of, outcome, source, true, form == 1, form == 2};
@@ -178,7 +179,7 @@ done:
 
 /* --- Tobit --- */
 
-px_err *px_tobit_rows(const px_study *study, px_source source, px_table *table) {
+px_err *px_tobit_rows(const px_study *study, px_trial_source source, px_table *table) {
     const px_design_ask ask = {outcome_of, PX_SLIDERS, source, true, false, false};
     px_design d;
     px_fit all = {0};
@@ -288,7 +289,8 @@ static px_err *slopes_spread(const px_design *d, const px_ordinal_fit *fit, px_f
     return NULL;
 }
 
-px_err *px_ordinal_rows(const px_study *study, px_source source, int outcome, px_table *table) {
+px_err *px_ordinal_rows(const px_study *study, px_trial_source source, int outcome,
+                        px_table *table) {
     const px_design_ask ask = {outcome_of, outcome, source, true, false, false};
     px_design d;
     px_fit all = {0};

@@ -96,7 +96,7 @@ typedef enum {
 
 static const int task_parts[TASKS] = {3, 2, 2, 4, 4, 4, 1, 1, 1}; /* outcomes of each */
 
-static px_err *task_do(const px_study *study, task_kind kind, px_source source, int part,
+static px_err *task_do(const px_study *study, task_kind kind, px_trial_source source, int part,
                        px_table *table) {
     bool once = source == PX_SOURCE_HUMAN; /* over all sources together */
     switch (kind) {
@@ -132,7 +132,7 @@ static px_err *tasks_all(const px_ranks *ranks, const px_study *study, px_table 
             for (int part = 0; part < task_parts[k]; part++, task++) {
                 int64_t from = mine.n;
                 if (err || task % ranks->size != ranks->rank) continue;
-                err = task_do(study, (task_kind)k, (px_source)s, part, &mine);
+                err = task_do(study, (task_kind)k, (px_trial_source)s, part, &mine);
                 for (int64_t i = from; i < mine.n; i++) mine.at[i].pad = task;
             }
     if (!err && mine.failed) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");

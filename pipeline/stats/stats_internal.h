@@ -102,9 +102,9 @@ typedef struct {
     const char *domain_base;
 } px_design;
 typedef struct {
-    double (*y)(const px_slot *slot, int which);
+    double (*y)(const px_trial_slot *slot, int which);
     int which;
-    px_source source;
+    px_trial_source source;
     bool domains, interactions, variants;
 } px_design_ask;
 PX_CHECKED px_err *px_design_new(const px_study *study, const px_design_ask *ask, px_design *out);
@@ -228,14 +228,14 @@ PX_CHECKED px_err *px_boot_run_all(const px_ranks *ranks, const px_stats_job *jo
 PX_CHECKED px_err *px_shares_rows(const px_study *study, px_boot *boot, px_table *table);
 PX_CHECKED px_err *px_rank_rows(const px_study *study, px_boot *boot, px_table *table);
 PX_CHECKED px_err *px_agree_rows(const px_study *study, px_boot *boot, px_table *table);
-PX_CHECKED px_err *px_rank_length_rows(const px_study *study, px_source source,
+PX_CHECKED px_err *px_rank_length_rows(const px_study *study, px_trial_source source,
                                        px_question question, px_table *table);
-PX_CHECKED px_err *px_pair_length_rows(const px_study *study, px_source source,
+PX_CHECKED px_err *px_pair_length_rows(const px_study *study, px_trial_source source,
                                        px_question question, px_table *table);
-PX_CHECKED px_err *px_lmm_rows(const px_study *study, px_source source, int outcome, int form,
+PX_CHECKED px_err *px_lmm_rows(const px_study *study, px_trial_source source, int outcome, int form,
                                px_table *table);
-PX_CHECKED px_err *px_tobit_rows(const px_study *study, px_source source, px_table *table);
-PX_CHECKED px_err *px_ordinal_rows(const px_study *study, px_source source, int outcome,
+PX_CHECKED px_err *px_tobit_rows(const px_study *study, px_trial_source source, px_table *table);
+PX_CHECKED px_err *px_ordinal_rows(const px_study *study, px_trial_source source, int outcome,
                                    px_table *table);
 PX_CHECKED px_err *px_feedback_rows(const px_study *study, px_table *table);
 PX_CHECKED px_err *px_traits_rows(const px_study *study, px_table *table);

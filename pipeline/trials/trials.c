@@ -212,7 +212,7 @@ static px_err *trial_fill(px_trial_line *l, const cJSON *json, px_trial *trial) 
     PX_PASS(named(l, json, "person", &t->persons, true, &trial->person));
     PX_PASS(named(l, json, "domain", &t->domains, false, &trial->domain));
     PX_PASS(word_of(l, json, "source", px_source_names, PX_SOURCES, &source));
-    trial->source = source < 0 ? PX_SOURCE_HUMAN : (px_source)source;
+    trial->source = source < 0 ? PX_SOURCE_HUMAN : (px_trial_source)source;
     PX_PASS(word_of(l, json, "split", splits, 2, &trial->split));
     PX_PASS(rest_check(l, json, trial));
     PX_PASS(px_trial_slots(l, json, trial));

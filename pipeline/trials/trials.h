@@ -24,7 +24,7 @@ enum {
     PX_TRIAL_ARMS = 1000 /* arms of a file */
 };
 
-typedef enum { PX_SOURCE_HUMAN, PX_SOURCE_JUDGE, PX_SOURCE_CONVERSE, PX_SOURCES } px_source;
+typedef enum { PX_SOURCE_HUMAN, PX_SOURCE_JUDGE, PX_SOURCE_CONVERSE, PX_SOURCES } px_trial_source;
 typedef enum { PX_PREFERENCE, PX_PROVENANCE, PX_QUESTIONS } px_question; /* rank, opening */
 typedef enum { PX_VAS_PREFERENCE, PX_VAS_ENGAGING, PX_VAS_PROVENANCE, PX_SLIDERS } px_slider;
 extern const char *const px_source_names[PX_SOURCES];
@@ -48,7 +48,7 @@ typedef struct {
     double context_tokens, prompt_tokens, new_tokens; /* NaN: not known */
     double vas[PX_SLIDERS], wtp;                      /* NaN: not asked, or invalid */
     int32_t rank[PX_QUESTIONS];                       /* 1 = best; 0: not ranked, or invalid */
-} px_slot;
+} px_trial_slot;
 
 typedef struct {
     const char *user; /* "" where nothing was said */
@@ -59,11 +59,11 @@ typedef struct {
 
 typedef struct {
     int32_t id, person, domain; /* in trials.ids, .persons, .domains; domain -1: none */
-    px_source source;
+    px_trial_source source;
     int32_t split; /* 0 seen, 1 unseen, -1 not said */
     int32_t n_slots, n_turns, file;
     int64_t line;
-    px_slot *slots; /* by position */
+    px_trial_slot *slots; /* by position */
     px_turn *turns;
     int32_t opening[PX_QUESTIONS]; /* slot index chosen after the first answers, or -1 */
     double price, usd, ms;         /* NaN: none */

@@ -32,7 +32,8 @@ static void put_pos(FILE *out, const px_trial *trial, int32_t slot) {
     fputc(',', out);
 }
 
-static void put_slot(const px_trials *t, const px_trial *trial, const px_slot *slot, FILE *out) {
+static void put_slot(const px_trials *t, const px_trial *trial, const px_trial_slot *slot,
+                     FILE *out) {
     put_name(out, &t->ids, trial->id);
     put_name(out, &t->persons, trial->person);
     put_text(out, px_source_names[trial->source]);

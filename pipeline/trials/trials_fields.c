@@ -37,14 +37,15 @@ static px_err *name_of(px_trial_line *l, const cJSON *slot, const char *path, co
     return px_name_number(l->trials, names, item->valuestring, out);
 }
 
-static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_slot *slot) {
+static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_trial_slot *slot) {
     static const char *const keys[] = {"pos",       "arm",   "variant",        "user",
                                        "run_sha",   "error", "context_tokens", "prompt_tokens",
                                        "new_tokens"};
     char path[32];
     const cJSON *field = NULL;
     snprintf(path, sizeof path, "slots[%d]", index);
-    *slot = (px_slot){.pos = -1, .arm = -1, .variant = -1, .user = -1, .length = NAN, .wtp = NAN};
+    *slot =
+        (px_trial_slot){.pos = -1, .arm = -1, .variant = -1, .user = -1, .length = NAN, .wtp = NAN};
     for (int s = 0; s < PX_SLIDERS; s++) slot->vas[s] = NAN;
     if (!cJSON_IsObject(item))
         return px_trial_error(l, path, "found %s, wanted an object", px_json_type(item));
@@ -71,7 +72,7 @@ static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_slot
 }
 
 static int by_pos(const void *a, const void *b) {
-    return ((const px_slot *)a)->pos - ((const px_slot *)b)->pos;
+    return ((const px_trial_slot *)a)->pos - ((const px_trial_slot *)b)->pos;
 }
 
 px_err *px_trial_slots(px_trial_line *l, const cJSON *json, px_trial *trial) {
@@ -83,11 +84,11 @@ px_err *px_trial_slots(px_trial_line *l, const cJSON *json, px_trial *trial) {
     int n = cJSON_GetArraySize(list), index = 0;
     if (n < 2 || n > PX_SLOTS_MAX)
         return px_trial_error(l, "slots", "found %d, wanted 2 to %d", n, PX_SLOTS_MAX);
-    trial->slots = px_take(l->trials->arena, px_slot, n);
+    trial->slots = px_take(l->trials->arena, px_trial_slot, n);
     PX_PASS(px_arena_ok(l->trials->arena));
     for (int p = 0; p < PX_SLOTS_MAX; p++) l->slot_of[p] = -1;
     cJSON_ArrayForEach(item, list) {
-        px_slot *slot = &trial->slots[index];
+        px_trial_slot *slot = &trial->slots[index];
         PX_PASS(slot_read(l, item, index, slot));
         if (slot->pos >= 0 && l->slot_of[slot->pos] >= 0) {
             char key[32];
@@ -139,7 +140,7 @@ static px_err *rank_read(px_trial_line *l, const cJSON *list, px_question q, px_
 typedef struct {
     const char *key;
     double most;
-    size_t offset; /* of the double in px_slot */
+    size_t offset; /* of the double in px_trial_slot */
 } value_kind;
 
 static px_err *values_read(px_trial_line *l, const cJSON *object, const value_kind *kind,
@@ -183,10 +184,10 @@ static px_err *choice_read(px_trial_line *l, const cJSON *opening, px_question q
 px_err *px_trial_judgements(px_trial_line *l, const cJSON *json, px_trial *trial) {
     static const char *const opening_keys[] = {"best", "provenance"};
     static const value_kind sliders[PX_SLIDERS] = {
-        {"vas.preference", 100, offsetof(px_slot, vas)},
-        {"vas.engaging", 100, offsetof(px_slot, vas) + sizeof(double)},
-        {"vas.provenance", 100, offsetof(px_slot, vas) + 2 * sizeof(double)}};
-    static const value_kind bid = {"wtp", 10, offsetof(px_slot, wtp)};
+        {"vas.preference", 100, offsetof(px_trial_slot, vas)},
+        {"vas.engaging", 100, offsetof(px_trial_slot, vas) + sizeof(double)},
+        {"vas.provenance", 100, offsetof(px_trial_slot, vas) + 2 * sizeof(double)}};
+    static const value_kind bid = {"wtp", 10, offsetof(px_trial_slot, wtp)};
     const cJSON *opening = NULL, *rank = NULL, *vas = NULL, *wtp = NULL, *item = NULL;
     PX_PASS(px_trial_item(l, json, "", "opening", cJSON_Object, &opening));
     PX_PASS(px_trial_item(l, json, "", "rank", cJSON_Object, &rank));

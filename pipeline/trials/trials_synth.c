@@ -90,7 +90,7 @@ static void rank_by(const double *utility, int *order) {
     }
 }
 
-static void judge_trial(drawer *d, px_source source, shown *s) {
+static void judge_trial(drawer *d, px_trial_source source, shown *s) {
     double first[ARMS], second[ARMS];
     for (int p = 0; p < ARMS; p++) {
         double g = gumbel(d);
@@ -103,7 +103,7 @@ static void judge_trial(drawer *d, px_source source, shown *s) {
     rank_by(second, s->order[PX_PROVENANCE]);
 }
 
-static void topic_draw(drawer *d, px_source source, shown *s) {
+static void topic_draw(drawer *d, px_trial_source source, shown *s) {
     const double *share = topic_share[source == PX_SOURCE_CONVERSE];
     double u = uniform(d);
     for (s->topic = 0; s->topic < TOPICS - 1 && u >= share[s->topic]; s->topic++)
@@ -212,7 +212,7 @@ static void put_values(px_str *out, drawer *d, const shown *s, const tastes *who
                   px_double_text(round(uniform(d) * 1000) / 100, text));
 }
 
-static void put_trial(px_str *out, drawer *d, uint64_t seed, px_source source, int domain,
+static void put_trial(px_str *out, drawer *d, uint64_t seed, px_trial_source source, int domain,
                       const shown *s, const tastes *who) {
     const int64_t i = (int64_t)d->person;
     px_str_format(
@@ -240,11 +240,11 @@ static px_err *person_write(const px_synth_trials *job, int64_t person, px_str *
         for (int source = 0; source < PX_SOURCES; source++) {
             if (source != PX_SOURCE_JUDGE) { /* the judge reads the person's own transcripts */
                 arms_deal(&d, &s);
-                topic_draw(&d, (px_source)source, &s);
+                topic_draw(&d, (px_trial_source)source, &s);
             }
-            judge_trial(&d, (px_source)source, &s);
+            judge_trial(&d, (px_trial_source)source, &s);
             px_str_clear(line);
-            put_trial(line, &d, job->seed, (px_source)source, domain, &s, &who);
+            put_trial(line, &d, job->seed, (px_trial_source)source, domain, &s, &who);
             PX_PASS(px_str_ok(line));
             fwrite(line->data, 1, line->size, out);
         }
@@ -254,7 +254,7 @@ static px_err *person_write(const px_synth_trials *job, int64_t person, px_str *
 
 /* --- the truth --- */
 
-static void truth_add(px_str *out, px_source source, const char *outcome, const char *model,
+static void truth_add(px_str *out, px_trial_source source, const char *outcome, const char *model,
                       const char *term, double value) {
     char text[32];
     px_str_format(out,
@@ -264,15 +264,15 @@ static void truth_add(px_str *out, px_source source, const char *outcome, const 
                   model, term, px_double_text(value, text));
 }
 
-static void truth_arms(px_str *out, px_source source, const char *outcome, const char *model,
+static void truth_arms(px_str *out, px_trial_source source, const char *outcome, const char *model,
                        const double *values) {
     for (int a = 1; a < ARMS; a++) truth_add(out, source, outcome, model, arms[a], values[a]);
     truth_add(out, source, outcome, model, "ppft-dpft", values[2] - values[1]);
     truth_add(out, source, outcome, model, "ppft-prompt", values[2] - values[3]);
 }
 
-static void truth_positions(px_str *out, px_source source, const char *outcome, const char *model,
-                            const double *values) {
+static void truth_positions(px_str *out, px_trial_source source, const char *outcome,
+                            const char *model, const double *values) {
     char term[8] = "pos:B";
     for (int p = 1; p < ARMS; p++) {
         term[4] = (char)('A' + p);
@@ -283,7 +283,7 @@ static void truth_positions(px_str *out, px_source source, const char *outcome, 
 static void truth_make(px_str *out) {
     static const double nothing[ARMS] = {0};
     for (int i = 0; i < PX_SOURCES; i++) {
-        const px_source s = (px_source)i;
+        const px_trial_source s = (px_trial_source)i;
         truth_arms(out, s, "rank:preference", "rank_logit_length", theta[i]);
         truth_positions(out, s, "rank:preference", "rank_logit_length", delta[i]);
         truth_add(out, s, "rank:preference", "rank_logit_length", "length/100", gamma_length[i]);

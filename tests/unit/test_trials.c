@@ -57,7 +57,7 @@ static void whole_trial_is_read(void **state) {
     const int ranks[3] = {2, 3, 1};
     const double lengths[3] = {4, NAN, 4}, vas[3] = {0, NAN, 100}, wtp[3] = {NAN, 2.5, NAN};
     for (int i = 0; i < 3; i++) {
-        const px_slot *s = &x->slots[i];
+        const px_trial_slot *s = &x->slots[i];
         assert_int_equal(s->pos, i);
         assert_string_equal(t.arms.at[s->arm], arms[i]);
         assert_int_equal(s->rank[PX_PREFERENCE], ranks[i]);
@@ -237,7 +237,7 @@ static void invented_trials_are_trials(void **state) {
     for (int i = 0; i < PX_ODDS; i++) assert_int_equal(t.odd[i], 0);
     for (int64_t i = 0; i < t.n; i++)
         for (int s = 0; s < 4; s++) {
-            const px_slot *slot = &t.at[i].slots[s];
+            const px_trial_slot *slot = &t.at[i].slots[s];
             assert_true(slot->length == floor(slot->length) && slot->length >= 20);
             assert_true(slot->rank[0] && slot->rank[1] && slot->vas[0] >= 0 && slot->wtp >= 0);
         }
