@@ -17,15 +17,45 @@ static void penalise(float *logits, int64_t vocab, const px_choosing *c, float p
     }
 }
 
+/* Leaves what a grammar allows. */
+static void keep_allowed(float *logits, int64_t vocab, const px_choosing *c) {
+    const px_mask *mask = c->mask;
+    float ends[PX_ENDS_MOST];
+    int64_t at = 0;
+    for (int i = 0; i < c->n_ends; i++)
+        ends[i] = c->ends[i] >= 0 && c->ends[i] < vocab ? logits[c->ends[i]] : -INFINITY;
+    for (int32_t i = 0; i < mask->n; i++) {
+        const px_allowed *t = &mask->tokens[i];
+        if (t->need > mask->need_most || t->used > mask->used_most) continue;
+        while (at < t->id) logits[at++] = -INFINITY;
+        at = (int64_t)t->id + 1;
+    }
+    while (at < vocab) logits[at++] = -INFINITY;
+    for (int i = 0; i < c->n_ends; i++)
+        if (c->ends[i] >= 0 && c->ends[i] < vocab)
+            logits[c->ends[i]] = mask->complete ? ends[i] : -INFINITY;
+}
+
+/* Tokens that are taken out, with their logits, so that they can come back. */
+typedef struct {
+    float *logits;
+    int64_t vocab;
+    px_candidate *out; /* [vocab] */
+    int64_t n;
+} taking_out;
+static void take_out(taking_out *t, int32_t id) {
+    if (id < 0 || id >= t->vocab || t->logits[id] == -INFINITY) return;
+    t->out[t->n++] = (px_candidate){id, t->logits[id]};
+    t->logits[id] = -INFINITY;
+}
+
 /* Bans each token that would repeat an n-gram of the prompt or the answer. */
-static void ban_ngrams(float *logits, int64_t vocab, const px_choosing *c, int64_t n) {
+static void ban_ngrams(taking_out *t, const px_choosing *c, int64_t n) {
     if (c->n < n) return;
     const int32_t *last = c->ids + c->n - (n - 1);
     for (int64_t i = 0; i + n <= c->n; i++)
-        if (memcmp(c->ids + i, last, (size_t)(n - 1) * sizeof *last) == 0) {
-            const int32_t id = c->ids[i + n - 1];
-            if (id >= 0 && id < vocab) logits[id] = -INFINITY;
-        }
+        if (memcmp(c->ids + i, last, (size_t)(n - 1) * sizeof *last) == 0)
+            take_out(t, c->ids[i + n - 1]);
 }
 
 /* The first of the largest. */
@@ -137,10 +167,16 @@ int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_ca
     const px_decoding *how = choice->how;
     if (how->repetition_penalty != 1)
         penalise(logits, vocab, choice, (float)how->repetition_penalty);
-    if (how->no_repeat_ngram > 0) ban_ngrams(logits, vocab, choice, how->no_repeat_ngram);
+    if (choice->mask) keep_allowed(logits, vocab, choice);
+    taking_out taken = {logits, vocab, room, 0};
+    if (how->no_repeat_ngram > 0) ban_ngrams(&taken, choice, how->no_repeat_ngram);
     for (int i = 0; i < choice->n_ends && choice->n_new < how->min_new_tokens; i++)
-        if (choice->ends[i] >= 0 && choice->ends[i] < vocab) logits[choice->ends[i]] = -INFINITY;
-    const int32_t best = largest(logits, vocab);
+        take_out(&taken, choice->ends[i]);
+    int32_t best = largest(logits, vocab);
+    if (choice->mask && logits[best] == -INFINITY) { /* the form comes first */
+        for (int64_t i = 0; i < taken.n; i++) logits[taken.out[i].id] = taken.out[i].x;
+        best = largest(logits, vocab);
+    }
     if (how->temperature <= 0 || how->top_k == 1) return best;
     const int64_t n = shortlist(logits, vocab, how, logits[best], room);
     return n > 0 ? draw(room, n, choice) : best;

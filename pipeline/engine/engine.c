@@ -164,6 +164,7 @@ void px_engine_close(px_engine *e) {
     px_stream_close(e->stream);
     if (e->run.arena) px_run_close(&e->run);
     pool_fini(&e->pool);
+    spelling_free(e->spell);
     free(e->model_path);
     free(e->ids), free(e->wanted), free(e->wanted_of), free(e->stretches);
     free(e->soft_rows), free(e->logits), free(e->candidates), free(e->raw);
@@ -193,13 +194,34 @@ px_err *px_engine_decode(const px_engine *e, const int32_t *ids, int32_t n, px_s
 }
 
 px_err *px_engine_ends(px_engine *e, const int32_t *ends, int n) {
-    if (n > ENGINE_ENDS) PX_FAIL(PX_RUN_FAILED, "%d tokens that end a turn", n);
+    if (n > PX_ENDS_MOST) PX_FAIL(PX_RUN_FAILED, "%d tokens that end a turn", n);
     e->n_ends = n;
     if (n > 0) memcpy(e->ends, ends, (size_t)n * sizeof *ends);
     return NULL;
 }
 
+px_err *engine_spelling(px_engine *e) {
+    if (e->spell) return NULL;
+    return spelling_new(e->tok, e->vocab, e->ends, e->n_ends, &e->spell);
+}
+
 /* --- requests --- */
+
+/* Is there room for the shortest answer of the request's grammar? */
+static px_err *grammar_check(const px_engine *e, const px_request *request, int64_t room) {
+    const px_grammar *g = request->grammar;
+    if (!g) return NULL;
+    if (g->spell != e->spell) PX_FAIL(PX_RUN_FAILED, "the grammar is another engine's");
+    if (e->n_ends == 0 || request->how.ignore_eos)
+        PX_FAIL(PX_BAD_INPUT, "an answer of a given form ends with its turn: no ignore_eos, and a "
+                              "model whose turns end");
+    if (px_grammar_tokens(g) > room)
+        PX_FAIL(PX_BAD_INPUT,
+                "an answer of the form takes %d tokens at least; there is room for "
+                "%lld",
+                (int)px_grammar_tokens(g), (long long)room);
+    return NULL;
+}
 
 px_err *px_engine_add(px_engine *e, const px_request *request) {
     PX_PASS(px_decoding_check(&request->how));
@@ -219,6 +241,7 @@ px_err *px_engine_add(px_engine *e, const px_request *request) {
                 (long long)prompt, room == e->positions ? "the model" : "the cache",
                 (long long)room);
     const int64_t most = PX_MIN(prompt + request->how.max_new_tokens, room);
+    PX_PASS(grammar_check(e, request, most - prompt));
     sequence *s = NULL;
     PX_PASS(sequence_new(request, soft, request->ids[0] == e->bos ? 1 : 0, (int32_t)most, e->vocab,
                          &s));
@@ -306,7 +329,8 @@ static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
                                 .n_distinct = s->n_distinct,
                                 .ends = e->ends,
                                 .n_ends = e->n_ends,
-                                .key = s->request.key};
+                                .key = s->request.key,
+                                .mask = s->request.grammar ? &s->mask : NULL};
     px_token token = {.tag = s->request.tag, .index = s->n_new};
     double lse = 0;
     if (s->request.how.logprobs > 0) {
@@ -324,6 +348,16 @@ static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
     return token;
 }
 
+/* What each wanted row's grammar allows. */
+static px_err *masks_fill(const px_engine *e, const pass_rows *p) {
+    for (int32_t w = 0; w < p->n_wanted; w++) {
+        sequence *s = e->running.items[e->wanted_of[w]];
+        if (!s->request.grammar) continue;
+        PX_PASS(grammar_mask(s->request.grammar, &s->form, s->most_rows - s->n_rows, &s->mask));
+    }
+    return NULL;
+}
+
 static px_err *choose_all(px_engine *e, const pass_rows *p, px_token_sink *sink, void *context) {
     enum { MOST_BEST = 100 };
     px_token *tokens = calloc((size_t)p->n_wanted + 1, sizeof *tokens);
@@ -331,11 +365,12 @@ static px_err *choose_all(px_engine *e, const pass_rows *p, px_token_sink *sink,
     bool *over = calloc((size_t)e->running.n + 1, sizeof *over);
     px_err *err = NULL;
     if (!tokens || !best || !over) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    PX_PASS_TO(done, masks_fill(e, p));
 #pragma omp parallel for num_threads(e->threads) schedule(dynamic, 1)
     for (int32_t w = 0; w < p->n_wanted; w++)
         tokens[w] = choose_one(e, w, best + (size_t)w * MOST_BEST);
     for (int32_t w = 0; w < p->n_wanted; w++) {
-        sequence_add(e->running.items[e->wanted_of[w]], tokens[w].id);
+        PX_PASS_TO(done, sequence_add(e->running.items[e->wanted_of[w]], tokens[w].id));
         e->counts.new_tokens++;
         const bool goes_on = sink(context, &tokens[w]);
         over[e->wanted_of[w]] = !goes_on || tokens[w].finish != PX_FINISH_NONE;

@@ -29,13 +29,17 @@ px_decoding px_decoding_of(const px_config *config);
 /* PX_BAD_INPUT: a value out of range, named. */
 PX_CHECKED px_err *px_decoding_check(const px_decoding *how);
 
+/* What an answer must be, byte for byte; NULL in a request: anything. See below. */
+typedef struct px_grammar px_grammar;
+
 typedef struct {
     const int32_t *ids; /* [n] the prompt, without soft tokens */
     int32_t n;
     int32_t user; /* row of the run's people whose soft tokens it gets, 0 the generic; -1: none */
     uint64_t key; /* of random numbers: px_request_key */
     px_decoding how;
-    void *tag; /* the caller's */
+    const px_grammar *grammar; /* of this engine; borrowed until the request ends */
+    void *tag;                 /* the caller's */
 } px_request;
 /* Of prompt `id` and its sample-th answer, below 2^48. */
 PX_CHECKED px_err *px_request_key(const char *id, int64_t sample, uint64_t *out);
@@ -85,12 +89,14 @@ px_template *px_engine_template(px_engine *engine);
  * tokenizer's: such ids have none. */
 PX_CHECKED px_err *px_engine_decode(const px_engine *engine, const int32_t *ids, int32_t n,
                                     px_str *out);
+enum { PX_ENDS_MOST = 8 };
 /* Replaces the tokens that end a turn, which are the template's and the tokenizer's at first.
  * Copied. */
 PX_CHECKED px_err *px_engine_ends(px_engine *engine, const int32_t *ends, int n);
 
 /* Copies the request. An answer ends at how.max_new_tokens, or where the model's positions or the
- * cache end. PX_BAD_INPUT: an empty prompt, one without room for an answer, a wrong setting. */
+ * cache end. PX_BAD_INPUT: an empty prompt, one without room for an answer, or for the shortest
+ * answer of its grammar; a wrong setting. */
 PX_CHECKED px_err *px_engine_add(px_engine *engine, const px_request *request);
 /* Ends a request without a word; an unknown tag is ignored. */
 void px_engine_cancel(px_engine *engine, const void *tag);
@@ -107,6 +113,43 @@ typedef struct {
 } px_engine_counts;
 px_engine_counts px_engine_count(const px_engine *engine);
 
+/* --- answers of a given form --- */
+/* With a grammar an answer is one JSON object of the form and the token that ends the turn, at any
+ * temperature and at any limit that leaves room for px_grammar_tokens: strings end early where
+ * tokens run out. A token is chosen among those that the form allows next; where n-gram ban
+ * or minimum length leave none of them, they do not count. Between values the object has no blanks,
+ * or one behind a comma or colon, or one before all of it, as the model likes. */
+typedef enum {
+    PX_VALUE_STRING,  /* JSON string; least (0 or 1) to most bytes as written between its quotes.
+                       * With  least 1 it begins with no blank. No escaped NUL, no surrogates. */
+    PX_VALUE_CHOICE,  /* one of texts */
+    PX_VALUE_INTEGER, /* least to most, at most 10^15 in size */
+    PX_VALUE_BOOLEAN,
+    PX_VALUE_RANKING, /* array of all texts in some order; at most 16 */
+    PX_VALUE_INTEGERS /* object with texts as keys in this order, each an integer from least to most
+                       */
+} px_value_kind;
+typedef struct {
+    const char *key;
+    px_value_kind kind;
+    int64_t least, most;
+    const char *const *texts; /* [n_texts], at most 64, no two alike */
+    int n_texts;
+} px_field;
+typedef struct {
+    const px_field *fields; /* [n] in this order, at least one */
+    int n;
+} px_form;
+/* The form's texts are copied. Not thread-safe beside px_engine_step, and after px_engine_ends.
+ * PX_BAD_INPUT: a form that cannot be, or that the tokenizer cannot write. */
+PX_CHECKED px_err *px_grammar_new(px_engine *engine, const px_form *form, px_grammar **out);
+/* After its requests, before its engine. */
+void px_grammar_free(px_grammar *grammar);
+/* So many tokens are enough for an object of the form and the token that ends the turn. */
+int32_t px_grammar_tokens(const px_grammar *grammar);
+/* Can text begin an answer? *complete: it is one. */
+bool px_grammar_follows(const px_grammar *grammar, const char *text, size_t size, bool *complete);
+
 /* --- what a precision costs --- */
 typedef struct {
     const char *precision;
@@ -119,6 +162,19 @@ PX_CHECKED px_err *px_precision_losses(const char *model_path, int threads,
 
 /* --- choosing a token, tested by itself --- */
 typedef struct {
+    int32_t id;
+    uint16_t need; /* tokens that suffice behind it, that which ends the turn included */
+    uint16_t used; /* bytes that it puts into the string that is open */
+} px_allowed;
+/* What a grammar allows next: tokens [n] by id with need and used up to these; where the object is
+ * complete, the tokens that end a turn alone. */
+typedef struct {
+    const px_allowed *tokens;
+    int32_t n;
+    int64_t need_most, used_most;
+    bool complete;
+} px_mask;
+typedef struct {
     const px_decoding *how;
     const int32_t *ids;      /* [n] prompt and answer so far, without soft tokens */
     int32_t n, n_new;        /* n_new of them are the answer's */
@@ -127,6 +183,7 @@ typedef struct {
     const int32_t *ends;
     int n_ends;
     uint64_t key;
+    const px_mask *mask; /* NULL: every token is allowed */
 } px_choosing;
 /* Candidates while a token is chosen; room for the vocabulary. */
 typedef struct {

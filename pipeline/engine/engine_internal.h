@@ -3,6 +3,7 @@
 #define PX_ENGINE_INTERNAL_H
 
 #include "engine.h"
+#include "grammar_internal.h"
 
 /* --- sequence.c: one request under way, or the kept beginning of one that is done --- */
 typedef enum { SEQ_WAITING, SEQ_RUNNING, SEQ_KEPT } sequence_state;
@@ -17,13 +18,16 @@ typedef struct {
     int32_t *distinct, n_distinct;  /* each of plain once */
     uint8_t *seen;                  /* [vocab / 8 + 1] bits: in distinct; NULL: not wanted */
     int32_t most_rows;              /* where the answer ends at the latest */
+    grammar_state form;             /* with a grammar: where in it the answer is */
+    px_mask mask;                   /* of the next token */
     int32_t *pages, n_pages;
     int64_t used; /* the step that used it last */
 } sequence;
 PX_CHECKED px_err *sequence_new(const px_request *request, int32_t soft, int32_t soft_at,
                                 int32_t most_rows, int64_t vocab, sequence **out);
 void sequence_free(sequence *s);
-void sequence_add(sequence *s, int32_t id);
+/* PX_RUN_FAILED: the token is not what the request's grammar allows, as logits are no numbers. */
+PX_CHECKED px_err *sequence_add(sequence *s, int32_t id);
 /* Rows that both begin with, of b at most its first `most`. */
 int32_t sequence_common(const sequence *a, int32_t a_rows, const sequence *b, int32_t most);
 
@@ -40,7 +44,7 @@ void pool_hold(page_pool *pool, int32_t page);
 void pool_release(page_pool *pool, int32_t page);
 
 /* --- engine.c --- */
-enum { ENGINE_ENDS = 8, ENGINE_ROWS = 256 }; /* ENGINE_ROWS: rows of a pass, batch at least */
+enum { ENGINE_ROWS = 256 }; /* rows of a pass, batch at least */
 typedef struct {
     sequence **items;
     int32_t n, room;
@@ -57,7 +61,7 @@ struct px_engine {
     px_template *tmpl;
     int32_t batch, soft, rows_max;
     int64_t vocab, positions;
-    int32_t bos, ends[ENGINE_ENDS];
+    int32_t bos, ends[PX_ENDS_MOST];
     int n_ends;
     page_pool pool;
     /* waiting: in the order of arrival; running: in the order of admission; kept: what may begin
@@ -71,8 +75,11 @@ struct px_engine {
     px_candidate *candidates;          /* [threads, vocab] */
     float *raw;                        /* [threads, vocab] */
     int threads;
+    spelling *spell; /* of the vocabulary, once a grammar wanted it */
     px_engine_counts counts;
 };
+/* Makes engine->spell. */
+PX_CHECKED px_err *engine_spelling(px_engine *engine);
 
 /* --- admit.c --- */
 /* Moves waiting requests to running as far as places and pages allow. */

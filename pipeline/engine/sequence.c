@@ -22,6 +22,7 @@ px_err *sequence_new(const px_request *request, int32_t soft, int32_t soft_at, i
     s->request = *request;
     s->request.ids = NULL;
     s->most_rows = most_rows;
+    if (request->grammar) s->form = grammar_start(request->grammar);
     s->rows = malloc(room * sizeof *s->rows);
     s->plain = malloc(room * sizeof *s->plain);
     s->pages = malloc((room / PX_PAGE + 2) * sizeof *s->pages);
@@ -55,11 +56,26 @@ void sequence_free(sequence *s) {
     free(s);
 }
 
-void sequence_add(sequence *s, int32_t id) {
+/* Takes the answer's grammar over a token. */
+static px_err *form_add(sequence *s, int32_t id) {
+    const px_grammar *g = s->request.grammar;
+    if (s->mask.complete) return NULL;
+    const char *text = spelling_text(g->spell, id);
+    const int32_t n = spelling_size(g->spell, id);
+    bool ok = n > 0;
+    for (int32_t i = 0; ok && i < n; i++)
+        ok = grammar_step(g, &s->form, (unsigned char)text[i], -1);
+    if (!ok) PX_FAIL(PX_RUN_FAILED, "the model gives no numbers to choose a token by");
+    return NULL;
+}
+
+px_err *sequence_add(sequence *s, int32_t id) {
+    if (s->request.grammar) PX_PASS(form_add(s, id));
     s->rows[s->n_rows++] = id;
     s->plain[s->n_plain++] = id;
     s->n_new++;
     note(s, id);
+    return NULL;
 }
 
 int32_t sequence_common(const sequence *a, int32_t a_rows, const sequence *b, int32_t most) {

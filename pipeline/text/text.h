@@ -43,6 +43,9 @@ PX_CHECKED px_err *px_encode(px_tokenizer *tok, const char *text, size_t size, b
  * PX_BAD_INPUT: an id outside the vocabulary. */
 PX_CHECKED px_err *px_decode(const px_tokenizer *tok, const int32_t *ids, int32_t n, bool special,
                              px_str *out);
+/* Appends the bytes that an id adds to a text: none for a special token, a hole, or an id outside
+ * the vocabulary. */
+PX_CHECKED px_err *px_token_bytes(const px_tokenizer *tok, int32_t id, px_str *out);
 /* The piece behind an id as text, for people; and whether it is a special token. */
 PX_CHECKED px_err *px_token_text(const px_tokenizer *tok, int32_t id, px_str *out);
 bool px_token_is_special(const px_tokenizer *tok, int32_t id);

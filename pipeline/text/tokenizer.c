@@ -306,6 +306,13 @@ done:
     return err;
 }
 
+px_err *px_token_bytes(const px_tokenizer *tok, int32_t id, px_str *out) {
+    if (id < 0 || id >= tok->n_pieces) return NULL;
+    const px_piece *p = &tok->pieces[id];
+    if (p->kind != PX_PIECE_SPECIAL && p->kind != PX_PIECE_NONE) piece_add(tok, p, out);
+    return px_str_ok(out);
+}
+
 px_err *px_token_text(const px_tokenizer *tok, int32_t id, px_str *out) {
     const px_piece *p = NULL;
     PX_PASS(piece_at(tok, id, &p));

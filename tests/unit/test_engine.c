@@ -311,7 +311,7 @@ static void choices_follow_transformers(void **state) {
         for (int v = 0; v < VOCAB; v++) logits[v] = (float)number(file);
         for (int v = 0; v < VOCAB; v++) p[v] = number(file);
         const int32_t ends[] = {2, 7};
-        px_choosing choice = {&how, ids, n_ids, n_new, distinct, n_distinct, ends, 2, 0};
+        px_choosing choice = {&how, ids, n_ids, n_new, distinct, n_distinct, ends, 2, 0, NULL};
         const int draws = how.temperature > 0 ? DRAWS : 1;
         for (int i = 0; i < draws; i++) {
             memcpy(work, logits, sizeof work);
