@@ -112,7 +112,7 @@ static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
     e->stretches = malloc((batch + 1) * sizeof *e->stretches);
     e->soft_rows = malloc((batch * (size_t)e->soft * (size_t)shape->d + 1) * sizeof(float));
     e->logits = malloc(batch * vocab * sizeof *e->logits);
-    e->candidates = malloc((size_t)e->threads * vocab * sizeof *e->candidates);
+    e->candidates = malloc(2 * (size_t)e->threads * vocab * sizeof *e->candidates);
     e->raw = malloc((size_t)e->threads * vocab * sizeof *e->raw);
     if (!e->ids || !e->wanted || !e->wanted_of || !e->stretches || !e->soft_rows || !e->logits ||
         !e->candidates || !e->raw)
@@ -339,7 +339,7 @@ static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
         px_best(logits, e->vocab, best, token.n_best, &lse);
         memcpy(raw, logits, (size_t)e->vocab * sizeof *raw); /* choosing changes them */
     }
-    token.id = px_choose(logits, e->vocab, &choice, e->candidates + mine);
+    token.id = px_choose(logits, e->vocab, &choice, e->candidates + 2 * mine);
     if (token.best) token.logp = (double)raw[token.id] - lse;
     const bool longest = s->n_rows + 1 >= s->most_rows;
     for (int i = 0; i < e->n_ends && !s->request.how.ignore_eos; i++)

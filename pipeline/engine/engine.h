@@ -185,7 +185,7 @@ typedef struct {
     uint64_t key;
     const px_mask *mask; /* NULL: every token is allowed */
 } px_choosing;
-/* Candidates while a token is chosen; room for the vocabulary. */
+/* Candidates while a token is chosen; room for twice the vocabulary. */
 typedef struct {
     int32_t id;
     float x;

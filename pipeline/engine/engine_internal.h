@@ -72,7 +72,7 @@ struct px_engine {
     px_stretch *stretches;             /* [batch] */
     float *soft_rows;                  /* [batch, soft, d] */
     float *logits;                     /* [batch, vocab] */
-    px_candidate *candidates;          /* [threads, vocab] */
+    px_candidate *candidates;          /* [threads, 2 vocab] */
     float *raw;                        /* [threads, vocab] */
     int threads;
     spelling *spell; /* of the vocabulary, once a grammar wanted it */

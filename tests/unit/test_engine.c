@@ -300,7 +300,7 @@ static void choices_follow_transformers(void **state) {
         float logits[VOCAB], work[VOCAB];
         double p[VOCAB];
         int counts[VOCAB] = {0};
-        px_candidate room[VOCAB];
+        px_candidate room[2 * VOCAB];
         assert_true(n_ids <= 64);
         for (int i = 0; i < n_ids; i++) {
             bool seen = false;
@@ -330,6 +330,41 @@ static void choices_follow_transformers(void **state) {
     assert_true(feof(file));
     assert_int_equal(n_cases, 40);
     fclose(file);
+}
+
+static int by_x_then_id(const void *a, const void *b) {
+    const px_candidate *x = a, *y = b;
+    if (x->x != y->x) return x->x < y->x ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* A vocabulary too long for comparing in pairs, with ties: drawn from its tokens in order. */
+static void many_are_drawn_in_order(void **state) {
+    (void)state;
+    enum { VOCAB = 5003, DRAWS = 300 };
+    static float logits[VOCAB];
+    static px_candidate sorted[VOCAB], room[2 * VOCAB];
+    px_decoding how = px_decoding_default();
+    uint32_t lcg = 3;
+    double all = 0;
+    how.temperature = 2;
+    how.seed = 9;
+    for (int i = 0; i < VOCAB; i++) {
+        lcg = lcg * 1664525u + 1013904223u;
+        logits[i] = (float)(lcg >> 24) / 16;
+    }
+    for (int i = 0; i < VOCAB; i++) sorted[i] = (px_candidate){i, (logits[i] - 15.9375F) / 2};
+    qsort(sorted, VOCAB, sizeof *sorted, by_x_then_id);
+    assert_true(sorted[0].x == 0);
+    for (int i = 0; i < VOCAB; i++) all += (double)expf(sorted[i].x);
+    for (uint64_t key = 0; key < DRAWS; key++) {
+        const px_choosing choice = {.how = &how, .key = key};
+        const double u = px_rng_uniform((px_rng){how.seed, PX_RNG_GENERATE}, key, 0);
+        double sum = 0;
+        int want = 0;
+        while ((sum += (double)expf(sorted[want].x)) <= u * all) want++;
+        assert_int_equal(px_choose(logits, VOCAB, &choice, room), sorted[want].id);
+    }
 }
 
 static void best_are_the_best(void **state) {
@@ -366,6 +401,7 @@ int main(void) {
         cmocka_unit_test(answers_end_where_they_should),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(choices_follow_transformers),
+        cmocka_unit_test(many_are_drawn_in_order),
         cmocka_unit_test(best_are_the_best),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
