@@ -184,20 +184,24 @@ static char *json_path(const char *out) {
     return path.data;
 }
 
-static px_err *json_head(const px_study *study, px_str *out) {
+static px_err *input_add(px_str *out, const char *kind, const char *path) {
+    px_digest digest;
+    PX_PASS(px_sha_file(path, &digest));
+    px_str_format(out, "%s{\"%s\":", out->data[out->size - 1] == '[' ? "" : ",", kind);
+    px_str_json(out, path, strlen(path));
+    px_str_format(out, ",\"sha256\":\"%s\"}", digest.hex);
+    return NULL;
+}
+
+static px_err *json_head(const px_study *study, const px_offline_files *evals, px_str *out) {
     static const char *const odd[PX_ODDS] = {"unknown_keys", "invalid_rankings", "invalid_values",
                                              "nul_in_texts", "answers_of_nobody"};
     const px_stats_job *job = study->job;
     int64_t by_source[PX_SOURCES] = {0};
-    px_digest digest;
     px_str_text(out, "{\"format\":1,\"inputs\":[");
-    for (int i = 0; i < job->n_trials + (job->traits != NULL); i++) {
-        const char *path = i < job->n_trials ? job->trials[i] : job->traits;
-        PX_PASS(px_sha_file(path, &digest));
-        px_str_format(out, "%s{\"%s\":", i ? "," : "", i < job->n_trials ? "trials" : "traits");
-        px_str_json(out, path, strlen(path));
-        px_str_format(out, ",\"sha256\":\"%s\"}", digest.hex);
-    }
+    for (int i = 0; i < job->n_trials; i++) PX_PASS(input_add(out, "trials", job->trials[i]));
+    if (job->traits) PX_PASS(input_add(out, "traits", job->traits));
+    for (int i = 0; i < evals->n; i++) PX_PASS(input_add(out, "eval", evals->paths[i]));
     px_str_format(out, "],\"seed\":%llu,\"bootstrap\":%lld,\"arms\":[",
                   (unsigned long long)job->seed, (long long)job->bootstrap);
     for (int32_t i = 0; i < study->n_arms; i++) {
@@ -216,13 +220,14 @@ static px_err *json_head(const px_study *study, px_str *out) {
     return NULL;
 }
 
-static px_err *files_write(const px_study *study, const px_table *table, const px_str *topics) {
+static px_err *files_write(const px_study *study, const px_offline_files *evals,
+                           const px_table *table, const px_str *topics) {
     px_file_out tsv = {0};
     px_str json = {0};
     char *path = json_path(study->job->out);
     px_err *err = NULL;
     if (!path) PX_NO_MEMORY();
-    PX_PASS_TO(done, json_head(study, &json));
+    PX_PASS_TO(done, json_head(study, evals, &json));
     px_str_add(&json, topics->data ? topics->data : "", topics->size);
     px_str_text(&json, "},\"rows\":[\n");
     for (int64_t i = 0; i < table->n; i++) {
@@ -258,21 +263,25 @@ px_err *px_stats_all(const px_ranks *ranks, const px_stats_job *job) {
     px_study study = {0};
     px_table table = {0};
     px_str topics = {0};
+    px_offline_files evals = {0};
     gsl_set_error_handler_off(); /* it would end the process; results are looked at here */
     PX_PASS(px_trials_new(&trials));
     px_err *err = trials_read(job, &trials);
     if (!err) err = study_new(&trials, job, &study);
+    if (!err && ranks->rank == 0) err = px_offline_find(job, &evals);
     PX_PASS_TO(done, px_agree_all(ranks, err));
     PX_PASS_TO(done, sources_all(ranks, &study, &table));
     PX_PASS_TO(done, tasks_all(ranks, &study, &table));
     PX_PASS_TO(done, px_topics_rows_all(ranks, &study, &table, &topics));
     if (ranks->rank == 0) {
         px_power_rows(&study, &table);
-        err = px_table_adjust(&table);
-        if (!err) err = files_write(&study, &table, &topics);
+        err = px_offline_rows(&evals, &table);
+        if (!err) err = px_table_adjust(&table);
+        if (!err) err = files_write(&study, &evals, &table, &topics);
     }
     err = px_agree_all(ranks, err);
 done:
+    px_offline_free(&evals);
     px_str_free(&topics);
     px_table_free(&table);
     study_free(&study);

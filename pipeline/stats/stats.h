@@ -12,6 +12,8 @@ enum { PX_STATS_FILES = 64 };
 typedef struct {
     const char *trials[PX_STATS_FILES];
     int n_trials;
+    const char *evals[PX_STATS_FILES]; /* eval.h5 files, or folders of them (a sweep's) */
+    int n_evals;
     const char *traits;    /* traits.jsonl, or NULL */
     const char *reference; /* arm; NULL: base, or the first by name where there is none */
     const char *out;       /* stats.tsv; stats.json beside it */
@@ -21,8 +23,8 @@ typedef struct {
     uint64_t seed;
 } px_stats_job;
 
-/* Collective. PX_BAD_INPUT: a line that is no trial, an arm that is not there. A model that cannot
- * be fitted is a row of NA with a note, not an error. */
+/* Collective. PX_BAD_INPUT: a line that is no trial, an arm that is not there, no eval.h5. A model
+ * that cannot be fitted is a row of NA with a note, not an error. */
 PX_CHECKED px_err *px_stats_all(const px_ranks *ranks, const px_stats_job *job);
 
 /* --- the formulas, for those who test them or need one alone --- */

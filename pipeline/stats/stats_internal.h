@@ -14,6 +14,7 @@ typedef enum {
     PX_FAMILY_SIMULATOR,
     PX_FAMILY_TOPICS,
     PX_FAMILY_DYNAMICS,
+    PX_FAMILY_OFFLINE,
     PX_FAMILIES
 } px_family;
 
@@ -242,6 +243,14 @@ PX_CHECKED px_err *px_traits_rows(const px_study *study, px_table *table);
 /* Collective. Also appends the shares of topics to json. */
 PX_CHECKED px_err *px_topics_rows_all(const px_ranks *ranks, const px_study *study, px_table *table,
                                       px_str *json);
+/* The evaluations that the job names; {0} is empty. */
+typedef struct {
+    char **paths;
+    int n;
+} px_offline_files;
+PX_CHECKED px_err *px_offline_find(const px_stats_job *job, px_offline_files *out);
+void px_offline_free(px_offline_files *files);
+PX_CHECKED px_err *px_offline_rows(const px_offline_files *files, px_table *table);
 void px_power_rows(const px_study *study, px_table *table);
 
 /* Tobit: y in [low, high], x [n,p] independent columns, clusters of rows. Formulas in tobit.c. */

@@ -4,8 +4,8 @@
 
 #include "stats_internal.h"
 
-static const char *const families[PX_FAMILIES] = {"preference", "provenance", "traits",
-                                                  "simulator",  "topics",     "dynamics"};
+static const char *const families[PX_FAMILIES] = {"preference", "provenance", "traits", "simulator",
+                                                  "topics",     "dynamics",   "offline"};
 
 /* Arms are called what their owners like: nothing of it may end a cell or a line. */
 static void put_text(FILE *out, const char *text) {

@@ -58,6 +58,21 @@ same itself "$(number itself.json win_rate) $(number itself.json delta_against)"
 check eval-beta "$X" eval --run dpft --corpus corpus.h5 --split seen --out beta.h5 --set threads=1 --set loss.beta=0.1 --against dpft.h5
 grep -q 'loss.beta 0.5, these with 0.1' "$T/err" && ok beta-warning || fail beta-warning "$(tail -n 1 "$T/err")"
 
+# Among the statistics: what the summaries say, of each file and of a folder of them.
+check stats mpirun -n 2 "$X" stats --eval ppft.h5 dpft.h5 base.h5 --out offline.tsv
+cell() { awk -F'\t' -v t="$1" -v c="$2" '$1 == "offline" && $2 == "seen" && $3 == "accuracy" && $4 == t && $15 ~ /ppft.h5/ { print $c }' offline.tsv; }
+equal stats-own "$(cell own 6)" "$(number ppft.json accuracy_own)"
+equal stats-delta-own "$(cell delta_own 6)" "$(number ppft.json delta_own)"
+equal stats-delta-swap-high "$(cell delta_swap 9)" "$(grep -o '"delta_swap": \[[^]]*' ppft.json | head -n 1 | sed 's/.*, //')"
+same stats-source "$(cell other 14) $(cell delta_swap 5)" "NA own-other"
+same stats-not-personal "$(grep -c 'dpft.h5.*user.model=none' offline.tsv) $(grep -c 'base.h5, the base model' offline.tsv)" \
+    "$(grep -o '"type"' dpft.json | wc -l) $(grep -o '"type"' base.json | wc -l)"
+mkdir evals && cp ppft.h5 dpft.h5 base.h5 evals
+check stats-folder "$X" stats --eval evals --out folder.tsv
+same stats-folder-same "$(sort folder.tsv | sha256sum)" "$(sort offline.tsv | sha256sum)"
+refuses stats-no-eval 2 'corpus.h5: no eval.h5' "$X" stats --eval corpus.h5 --out x.tsv
+refuses stats-empty-folder 2 'holds no evaluation' "$X" stats --eval data --out x.tsv
+
 # Done wrong.
 use=("$X" eval --run ppft --corpus corpus.h5 --out x.h5 --set threads=1 --split)
 refuses against-nothing 2 'against nowhere.h5' "${use[@]}" seen --against nowhere.h5
