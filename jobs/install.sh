@@ -2,8 +2,8 @@
 # install.sh [--tests] [--cuda]: the Debian 12 packages that building and running prismx needs; with --tests
 # also those of tests/run.sh. Says nothing and touches nothing where all are there. Without root it
 # names the missing ones and the command that installs them, and exits 2. --cuda also puts the headers
-# and libraries of cuBLAS under build-cuda/nvidia, where the system has none (the toolkit itself, nvcc,
-# is not installed).
+# and libraries of cuBLAS and NCCL under build-cuda/nvidia, where the system has none (the toolkit
+# itself, nvcc, is not installed).
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -47,6 +47,7 @@ fetch_wheel() {
 }
 if [ -n "$cuda" ]; then
     fetch_wheel nvidia-cublas==13.1.0.3 cu13/lib/libcublasLt.so.13 cublasLt.h
+    fetch_wheel nvidia-nccl-cu13==2.32.3 nccl/lib/libnccl.so.2 nccl.h
 fi
 
 find_missing() {

@@ -61,6 +61,12 @@ typedef void px_head_backward_weight_fn(px_stream *s, float *dw, const float *g,
 typedef void px_adamw_fn(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
                          const px_adamw *adamw);
 typedef double px_sum_squares_fn(px_stream *s, const float *g, int64_t n);
+typedef int64_t px_exact_add_fn(px_stream *s, int64_t *high, int64_t *low, const float *g,
+                                int64_t n);
+typedef void px_exact_carry_fn(px_stream *s, int64_t *high, int64_t *low, int64_t n);
+typedef void px_exact_get_fn(px_stream *s, float *g, const int64_t *high, const int64_t *low,
+                             int64_t n);
+typedef void *px_handle_fn(px_stream *s);
 
 typedef struct {
     const char *name;
@@ -71,6 +77,7 @@ typedef struct {
     px_memory_free_fn *memory_free;
     px_memory_copy_fn *memory_copy;
     px_memory_zero_fn *memory_zero;
+    px_handle_fn *handle;
     px_weight_new_fn *weight_new;
     px_weight_update_fn *weight_update;
     px_weight_free_fn *weight_free;
@@ -102,9 +109,16 @@ typedef struct {
     px_head_backward_weight_fn *head_backward_weight;
     px_adamw_fn *adamw;
     px_sum_squares_fn *sum_squares;
+    px_exact_add_fn *exact_add;
+    px_exact_carry_fn *exact_carry;
+    px_exact_get_fn *exact_get;
 } px_backend;
 
 extern const px_backend px_backend_ref, px_backend_cpu;
+/* ref/exact.c, for both of them. */
+px_exact_add_fn px_ref_exact_add;
+px_exact_carry_fn px_ref_exact_carry;
+px_exact_get_fn px_ref_exact_get;
 #if defined(PX_HAVE_CUDA) || defined(PX_HAVE_SIMT)
 extern const px_backend px_backend_cuda;
 #endif

@@ -118,6 +118,7 @@ void px_memory_zero(px_stream *s, void *at, size_t bytes) {
     else
         memset(at, 0, bytes);
 }
+void *px_stream_handle(px_stream *s) { return s->backend->handle ? s->backend->handle(s) : NULL; }
 
 /* --- shapes --- */
 
@@ -378,4 +379,19 @@ void px_op_adamw(px_stream *s, float *p, float *m, float *v, const float *g, int
 double px_op_sum_squares(px_stream *s, const float *g, int64_t n) {
     assert(n >= 0);
     return s->backend->sum_squares(s, g, n);
+}
+
+/* --- exact sums --- */
+
+int64_t px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n) {
+    assert(n >= 0);
+    return s->backend->exact_add(s, high, low, g, n);
+}
+void px_op_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n) {
+    CHECK(n >= 0);
+    s->backend->exact_carry(s, high, low, n);
+}
+void px_op_exact_get(px_stream *s, float *g, const int64_t *high, const int64_t *low, int64_t n) {
+    CHECK(n >= 0);
+    s->backend->exact_get(s, g, high, low, n);
 }

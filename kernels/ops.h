@@ -60,6 +60,20 @@ void px_memory_copy(px_stream *s, void *to, const void *from, size_t bytes);
 void px_memory_zero(px_stream *s, void *at, size_t bytes);
 /* Whether that memory is not the host's; without a stream it is. */
 bool px_memory_is_apart(const px_stream *s);
+/* The CUDA stream of a GPU's backend, for other libraries; NULL on the CPU. */
+void *px_stream_handle(px_stream *s);
+
+/* Which GPUs there are, for a build for them; for messages. */
+typedef struct {
+    bool built;      /* for GPUs; else all below is empty */
+    char cuda[16];   /* version of the runtime: "13.0" */
+    char driver[16]; /* the newest CUDA that the driver takes; "" without a driver */
+    char cublaslt[16];
+    char why[160];    /* why there are none */
+    char cards[1024]; /* "NVIDIA H100 (sm_90, 85.0 GB); …" */
+    int n;
+} px_gpu_facts;
+void px_gpu_facts_get(px_gpu_facts *out);
 
 /* What the "cpu" backend of this build is made of. */
 typedef struct {
@@ -249,5 +263,15 @@ void px_op_adamw(px_stream *s, float *p, float *m, float *v, const float *g, int
                  const px_adamw *adamw);
 /* Σ g² in float64, in an order fixed by n. */
 double px_op_sum_squares(px_stream *s, const float *g, int64_t n);
+
+/* --- exact sums (pipeline/dist/dist.h says why): limbs high, low [n], in units of 2^-24 and 2^-72.
+ * For memory where the backend computes; any order of additions gives the same limbs. --- */
+/* Adds g [n], each value rounded to 2^-72. The index of the first that is NaN, Inf or 2^26 or more
+ * in size, which then is left out, or -1. Carries at least every 4096 additions. */
+int64_t px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n);
+/* What has gathered in `low` moves up: low is then in [0, 2^48). */
+void px_op_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n);
+/* g = the sums, rounded once. */
+void px_op_exact_get(px_stream *s, float *g, const int64_t *high, const int64_t *low, int64_t n);
 
 #endif

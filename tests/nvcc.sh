@@ -1,30 +1,46 @@
 #!/bin/bash
-# nvcc.sh: compiles every .cu file of the program by nvcc for sm_80 and sm_90, to object code; nothing is run. Prints
-# "skipped: WHY" and exits 0 where there is no nvcc. A file is not compiled again until it or a header changes.
+# nvcc.sh: builds the program for GPUs as cmake --preset cuda does, hardly optimised and without tests, in build-nvcc:
+# every .cu file for sm_80 and sm_90, linked with cuBLASLt and NCCL (fetched by jobs/install.sh --cuda), and asks
+# what it says where there is no GPU. No kernel is run. Prints "skipped: WHY" and exits 0 where there is no nvcc;
+# where the libraries cannot be had, compiles what does without them.
 set -u
 . "$(dirname "$0")/../jobs/lib.sh"
 cd "$ROOT" || exit 1
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 [ -x "$nvcc" ] || { echo "skipped: no nvcc: the kernels were not compiled for GPUs" && exit 0; }
-marks=build/nvcc out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-mkdir -p "$marks"
-base=$({ "$nvcc" --version && cat tests/nvcc.sh kernels/cuda/*.cuh kernels/cuda/*.h; } | sha256sum)
-cublas=
-for dir in build-cuda/nvidia/cu13/include /usr/local/cuda/include /usr/include; do
-    [ -e "$dir/cublasLt.h" ] && cublas=$dir && break
+jobs/install.sh --cuda || {
+    out=$(mktemp -d)
+    trap 'rm -rf "$out"' EXIT
+    n=0
+    for file in kernels/cuda/*.cu; do
+        ! grep -q 'cublasLt.h' "$file" || continue
+        "$nvcc" -std=c++17 --fmad=false -Werror=all-warnings -gencode arch=compute_80,code=sm_80 \
+            -gencode arch=compute_90,code=sm_90 -c "$file" -o "$out/it.o" || { echo "$file: nvcc failed" && exit 1; }
+        n=$((n + 1))
+    done
+    echo "$n files for sm_80 and sm_90; not linked: no cuBLASLt and NCCL here"
+    exit
+}
+dir=build-nvcc
+CUDACXX=$nvcc cmake -S . -B $dir -G Ninja -DCMAKE_BUILD_TYPE= -DCMAKE_C_FLAGS=-O1 -DPX_CUDA=ON -DPX_TESTS=OFF \
+    "-DCMAKE_CUDA_ARCHITECTURES=80;90" && cmake --build $dir --target prismx -j "$(n_cores)" || exit
+needs=$(readelf -d $dir/prismx)
+for library in libcublasLt libnccl libcudart; do
+    [[ $needs == *"$library"* ]] || { echo "prismx is not linked with $library" && exit 1; }
 done
-n=0 left=
-for file in kernels/cuda/*.cu; do
-    if grep -q 'cublasLt.h' "$file" && [ -z "$cublas" ]; then
-        left="$left, without ${file##*/} (no cublasLt.h: jobs/install.sh --cuda)"
-        continue
-    fi
-    mark=$marks/$({ echo "$base" && cat "$file"; } | sha256sum | cut -c 1-40)
-    n=$((n + 1))
-    [ ! -e "$mark" ] || continue
-    "$nvcc" -std=c++17 --fmad=false -Werror=all-warnings ${cublas:+-I"$cublas"} -gencode arch=compute_80,code=sm_80 \
-        -gencode arch=compute_90,code=sm_90 -c "$file" -o "$out/it.o" || { echo "$file: nvcc failed" && exit 1; }
-    : >"$mark"
-done
-echo "$n files for sm_80 and sm_90$left"
+[[ $(readelf -S -W $dir/prismx) == *.nv_fatbin* ]] || { echo "prismx holds no code for GPUs" && exit 1; }
+says() { # PATTERN COMMAND...: the output of the command, which may fail, has such a line
+    local pattern=$1 text
+    shift
+    text=$("$@" 2>&1 </dev/null)
+    grep -qE -- "$pattern" <<<"$text" || { echo "$*: no \"$pattern\" in: $text" && exit 1; }
+}
+says 'gpu.build +for GPUs: CUDA [0-9]+\.[0-9]+, cuBLASLt [0-9.]+, NCCL [0-9.]+$' $dir/prismx doctor
+if [ ! -e /proc/driver/nvidia/version ]; then
+    says '^warning +gpu.devices +no GPU: no NVIDIA driver is loaded' $dir/prismx doctor
+    mkdir -p $dir/tiny && $dir/prismx model init --like tiny --seed 1 --out $dir/tiny/model >/dev/null 2>&1
+    echo '{"id":"a","messages":[{"role":"user","content":"Hello"}]}' >$dir/tiny/prompts.jsonl
+    says 'error: .*no GPU that this program can use' $dir/prismx generate --model $dir/tiny/model \
+        --prompts $dir/tiny/prompts.jsonl --out $dir/tiny/none.jsonl --set device=cuda
+fi
+echo "$(ls kernels/cuda/*.cu | wc -l) files for sm_80 and sm_90, linked with cuBLASLt and NCCL"

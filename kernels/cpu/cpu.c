@@ -57,4 +57,7 @@ const px_backend px_backend_cpu = {
     .head_backward_weight = cpu_head_backward_weight,
     .adamw = cpu_adamw,
     .sum_squares = cpu_sum_squares,
+    .exact_add = px_ref_exact_add,
+    .exact_carry = px_ref_exact_carry,
+    .exact_get = px_ref_exact_get,
 };

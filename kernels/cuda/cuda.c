@@ -57,6 +57,7 @@ void cuda_memory_zero(px_stream *s, void *at, size_t bytes) {
     cu_zero(cuda_queue(s), at, bytes);
     cuda_note(s, cu_error(cuda_queue(s)));
 }
+static void *cuda_handle(px_stream *s) { return cu_stream_of(cuda_queue(s)); }
 
 const px_backend px_backend_cuda = {
     .name = CUDA_NAME,
@@ -66,6 +67,7 @@ const px_backend px_backend_cuda = {
     .memory_free = cuda_memory_free,
     .memory_copy = cuda_memory_copy,
     .memory_zero = cuda_memory_zero,
+    .handle = cuda_handle,
     .weight_new = cuda_weight_new,
     .weight_update = cuda_weight_update,
     .weight_free = cuda_weight_free,
@@ -97,4 +99,7 @@ const px_backend px_backend_cuda = {
     .head_backward_weight = cuda_head_backward_weight,
     .adamw = cuda_adamw,
     .sum_squares = cuda_sum_squares,
+    .exact_add = cuda_exact_add,
+    .exact_carry = cuda_exact_carry,
+    .exact_get = cuda_exact_get,
 };

@@ -105,5 +105,8 @@ px_head_backward_fn cuda_head_backward;
 px_head_backward_weight_fn cuda_head_backward_weight;
 px_adamw_fn cuda_adamw;
 px_sum_squares_fn cuda_sum_squares;
+px_exact_add_fn cuda_exact_add;
+px_exact_carry_fn cuda_exact_carry;
+px_exact_get_fn cuda_exact_get;
 
 #endif

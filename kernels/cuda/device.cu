@@ -47,6 +47,12 @@ const char *cu_about(int card, cu_card *out) {
     return NULL;
 }
 
+void cu_versions(int *runtime, int *driver) {
+    if (cudaRuntimeGetVersion(runtime) != cudaSuccess) *runtime = 0;
+    if (cudaDriverGetVersion(driver) != cudaSuccess) *driver = 0;
+    (void)cudaGetLastError();
+}
+
 const char *cu_open(int card, int order, cu_queue **out) {
     cu_queue *q = (cu_queue *)calloc(1, sizeof *q);
     if (!q) return "out of memory";

@@ -56,6 +56,8 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
     return NULL;
 }
 
+int64_t cu_gemms_version(void) { return (int64_t)cublasLtGetVersion(); }
+
 void cu_gemms_close(cu_gemms *g) {
     for (int i = 0; i < BUCKETS; i++)
         while (g->choices[i]) {

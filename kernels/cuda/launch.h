@@ -26,6 +26,8 @@ int cu_count(const char **text);
 const char *cu_open(int card, int order, cu_queue **out);
 void cu_close(cu_queue *q);
 const char *cu_about(int card, cu_card *out);
+/* 13000 is CUDA 13.0; 0: unknown, no driver. */
+void cu_versions(int *runtime, int *driver);
 /* NULL: no memory. */
 void *cu_new(size_t bytes);
 void cu_free(void *at);
@@ -90,6 +92,13 @@ void cu_adamw(cu_queue *q, float *p, float *m, float *v, const float *g, int64_t
 /* Pieces of CU_PIECE values, sums [pieces + 1]: the total is the last. */
 enum { CU_PIECE = 4096 };
 void cu_sum_squares(cu_queue *q, double *sums, const float *g, int64_t n);
+
+/* --- exact.cu --- */
+/* *bad (device, all ones before): the least index of a value that was left out. */
+void cu_exact_add(cu_queue *q, int64_t *high, int64_t *low, const float *g, int64_t n,
+                  unsigned long long *bad);
+void cu_exact_carry(cu_queue *q, int64_t *high, int64_t *low, int64_t n);
+void cu_exact_get(cu_queue *q, float *g, const int64_t *high, const int64_t *low, int64_t n);
 
 /* --- lora.cu --- */
 typedef struct {

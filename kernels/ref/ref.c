@@ -42,4 +42,7 @@ const px_backend px_backend_ref = {
     .head_backward_weight = px_ref_head_backward_weight,
     .adamw = px_ref_adamw,
     .sum_squares = px_ref_sum_squares,
+    .exact_add = px_ref_exact_add,
+    .exact_carry = px_ref_exact_carry,
+    .exact_get = px_ref_exact_get,
 };

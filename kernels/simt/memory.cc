@@ -44,6 +44,8 @@ bool copy_is_sound(const void *to, const void *from, size_t bytes, cudaMemcpyKin
 
 } // namespace
 
+int (*simt_pending)();
+
 bool simt_is_device(const void *at, size_t bytes) {
     if (last < n_pieces && holds(last, (const char *)at, bytes)) return true;
     const size_t i = after((const char *)at);
@@ -115,12 +117,14 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t) {
+    simt_settle();
     if (!copy_is_sound(to, from, bytes, kind)) return cudaErrorLaunchFailure;
     if (bytes) memmove(to, from, bytes);
     return cudaSuccess;
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                               size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t) {
+    simt_settle();
     for (size_t i = 0; i < height; i++) {
         char *row_to = (char *)to + i * to_pitch;
         const char *row_from = (const char *)from + i * from_pitch;
@@ -130,6 +134,7 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t) {
+    simt_settle();
     if (bytes && !simt_is_device(at, bytes)) {
         simt_breach("%p is set, which is no device memory of %zu bytes", at, bytes);
         return cudaErrorLaunchFailure;
@@ -151,7 +156,21 @@ cudaError_t cudaGetLastError() {
     strncpy(text, breach, sizeof text - 1);
     return cudaErrorLaunchFailure;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    simt_settle();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamQuery(cudaStream_t) {
+    return simt_pending && simt_pending() ? cudaErrorNotReady : cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int *version) {
+    *version = 0;
+    return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = 0;
+    return cudaSuccess;
+}
 const char *cudaGetErrorString(cudaError_t code) {
     if (code == cudaErrorMemoryAllocation) return "out of memory";
     return code == cudaErrorLaunchFailure && text[0] ? text : "another error";

@@ -245,6 +245,7 @@ void simt_order(int order) { order_of_all = order; }
 void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
                  void *argument) {
     simt.kernel = name;
+    simt_settle();
     if (!is_launchable(grid, block, shared) || !get_memory()) return;
     simt.grid = grid;
     simt.block_dim = block;
@@ -319,6 +320,11 @@ int atomicAdd(int *at, int value) { return fetch_add(at, value); }
 unsigned atomicAdd(unsigned *at, unsigned value) { return fetch_add(at, value); }
 unsigned long long atomicAdd(unsigned long long *at, unsigned long long value) {
     return fetch_add(at, value);
+}
+unsigned long long atomicMin(unsigned long long *at, unsigned long long value) {
+    const unsigned long long before = *at;
+    if (value < before) *at = value;
+    return before;
 }
 int atomicMax(int *at, int value) {
     const int before = *at;

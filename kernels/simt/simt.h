@@ -83,6 +83,7 @@ template <typename T> static inline T __shfl_up_sync(unsigned mask, T v, int by)
 int atomicAdd(int *at, int value);
 unsigned atomicAdd(unsigned *at, unsigned value);
 unsigned long long atomicAdd(unsigned long long *at, unsigned long long value);
+unsigned long long atomicMin(unsigned long long *at, unsigned long long value);
 int atomicMax(int *at, int value);
 unsigned atomicMax(unsigned *at, unsigned value);
 int atomicCAS(int *at, int compare, int value);
@@ -113,7 +114,12 @@ void simt_order(int order);
 
 /* --- stand-ins for the few calls of the CUDA runtime that kernels/cuda makes --- */
 typedef int cudaError_t;
-enum { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorLaunchFailure = 719 };
+enum {
+    cudaSuccess = 0,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorNotReady = 600,
+    cudaErrorLaunchFailure = 719
+};
 typedef struct simt_stream *cudaStream_t;
 typedef enum {
     cudaMemcpyHostToDevice = 1,
@@ -146,6 +152,11 @@ cudaError_t cudaStreamCreate(cudaStream_t *out);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaGetLastError();
+cudaError_t cudaRuntimeGetVersion(int *version);
+cudaError_t cudaDriverGetVersion(int *version);
+extern "C" {
+cudaError_t cudaStreamQuery(cudaStream_t s);
 const char *cudaGetErrorString(cudaError_t code);
+}
 
 #endif

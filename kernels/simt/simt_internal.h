@@ -25,5 +25,11 @@ extern simt_now simt;
 void simt_breach(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* memory.cc: whether [at, at + bytes) lies in device memory. */
 bool simt_is_device(const void *at, size_t bytes);
+/* Something that others were asked to do on the stream (nccl/nccl.cc), or NULL: not 0 while it is
+ * under way. Whatever comes after it on the stream waits. */
+extern int (*simt_pending)();
+static inline void simt_settle() {
+    while (simt_pending && simt_pending()) continue;
+}
 
 #endif

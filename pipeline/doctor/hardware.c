@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "doctor_internal.h"
+#include "gpus.h"
 #include "ops.h"
 
 #define GB 1e9
@@ -158,8 +159,36 @@ static bool any_entry(const char *root, const char *folder, const char *prefix) 
     return found;
 }
 
+/* A build for GPUs: what it was made with, and whether there are any. */
+static void check_cards(px_doctor *d, const px_gpu_facts *gpus) {
+    static const char instead[] = "device cpu computes here all the same";
+    char nccl[32], driver[256];
+    px_gpus_about(nccl);
+    px_doctor_add(d, PX_CHECK_OK, "gpu.build", "", "for GPUs: CUDA %s, cuBLASLt %s, NCCL %s",
+                  gpus->cuda, gpus->cublaslt, nccl);
+    if (!px_line_read(d->root, "/proc/driver/nvidia/version", driver, sizeof driver))
+        px_doctor_add(d, PX_CHECK_WARNING, "gpu.devices", instead,
+                      "no GPU: no NVIDIA driver is loaded (%s)", gpus->why);
+    else if (gpus->n == 0)
+        px_doctor_add(d, PX_CHECK_WARNING, "gpu.devices",
+                      "a newer driver, or CUDA_VISIBLE_DEVICES; device cpu computes all the same",
+                      "no GPU that can be used: %s (driver %s, for CUDA up to %s)", gpus->why,
+                      driver, gpus->driver);
+    else
+        px_doctor_add(d, PX_CHECK_OK, "gpu.devices", "", "%s (driver for CUDA up to %s)",
+                      gpus->cards, gpus->driver);
+}
+
 static void check_gpus(px_doctor *d) {
     char driver[256], list[1024];
+    px_gpu_facts gpus;
+    px_gpu_facts_get(&gpus);
+    if (gpus.built) {
+        check_cards(d, &gpus);
+        return;
+    }
+    px_doctor_add(d, PX_CHECK_OK, "gpu.build", "",
+                  "for processors: cmake --preset cuda makes one for GPUs (docs/cuda.md)");
     static const char *const smi[] = {"nvidia-smi", "--query-gpu=name,memory.total",
                                       "--format=csv,noheader", NULL};
     if (!px_line_read(d->root, "/proc/driver/nvidia/version", driver, sizeof driver)) {

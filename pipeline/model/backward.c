@@ -149,8 +149,11 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     const run r = {model, pass, slot, how, grads, dsoft};
     if (!pass->backward)
         PX_FAIL(PX_RUN_FAILED, "a backward pass on memory for a forward pass alone");
-    if (slot->n == 0 || slot->n_rows == 0 || slot->targets.n == 0)
-        return NULL; /* no loss, no gradient */
+    if (slot->n == 0 || slot->n_rows == 0 || slot->targets.n == 0) { /* no loss, no gradient */
+        if (model->grads)
+            px_memory_zero(model->s, model->grads, model->lora.n * sizeof *model->grads);
+        return NULL;
+    }
     const bool full = model->full && how.params;
     const bool wants_soft = dsoft && slot->n_soft > 0;
     if (full && slot->n_soft > 0 && !dsoft)

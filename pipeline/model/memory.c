@@ -59,9 +59,16 @@ px_err *px_adapters_enter(px_model *model, const px_params *params, bool backwar
 }
 
 void px_adapters_leave(px_model *model, const px_params *params, float *grads) {
-    if (!params || !model->grads || model->lora.n == 0) return;
+    if (!params || !model->grads || model->lora.n == 0 || model->grads_stay) return;
     px_memory_copy(model->s, model->grads_back, model->grads, model->lora.n * sizeof(float));
     for (size_t i = 0; i < model->lora.n; i++) grads[i] += model->grads_back[i];
+}
+
+void px_model_grads_stay(px_model *model, bool stay) { model->grads_stay = stay; }
+const float *px_model_grads_there(const px_model *model, size_t *first, size_t *n) {
+    *first = model->lora.first;
+    *n = model->grads ? model->lora.n : 0;
+    return model->grads;
 }
 
 const float *px_adapter_values(const px_model *model, const px_params *params) {

@@ -139,6 +139,12 @@ PX_CHECKED px_err *px_model_forward(px_model *model, px_pass *pass, const px_slo
 PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot,
                                      px_forward how, const float *g, float *grads, float *dsoft);
 
+/* On a GPU: adapters' gradients may stay there. With `stay` each px_model_backward makes them anew
+ * from 0 and leaves their part of `grads` alone; px_model_grads_there gives that memory, parameters
+ * [*first, *first + *n) of the flat vector, until the next one. NULL: on the CPU, no adapters. */
+void px_model_grads_stay(px_model *model, bool stay);
+const float *px_model_grads_there(const px_model *model, size_t *first, size_t *n);
+
 /* --- step by step: rows of sequences whose earlier positions are in a cache --- */
 /* A cache that fits the model, of n_pages pages. */
 PX_CHECKED px_err *px_model_cache(px_model *model, int64_t n_pages, px_cache **out);

@@ -128,6 +128,7 @@ struct px_model {
     px_apart *apart;
     float *values, *grads, *grads_back;
     const px_params *entered;
+    bool grads_stay;
     px_lora_layout lora;
     px_base_layout base; /* full fine-tuning */
     px_arena *arena;

@@ -220,6 +220,7 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
     PX_PASS(px_agree_all(ranks, err));
     PX_PASS(start_reference_all(t));
     PX_PASS(px_agree_all(ranks, start_trainer(t)));
+    PX_PASS(px_trainer_connect_all(t->trainer));
     return px_training_record_all(t, resumes);
 }
 

@@ -15,8 +15,8 @@ enum { USER, GENERIC, N_TERMS };
 
 struct px_trainer {
     px_trainer_parts parts;
-    px_exact exact;
-    float *grads, *sums; /* [params->n]: of one slot; of the batch (fast), or the result */
+    px_sums *sums;
+    float *grads; /* [params->n]: of one slot */
     px_pass *pass;
     int32_t pass_rows;
     px_arena *arena;
@@ -48,11 +48,9 @@ px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out) {
     t->parts = *parts;
     size_t n = parts->params->n;
     t->grads = calloc(n + 1, sizeof *t->grads);
-    t->sums = calloc(n + 1, sizeof *t->sums);
-    if (!t->grads || !t->sums)
+    if (!t->grads)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: gradients of %zu parameters", n);
-    if (parts->config->comm_reduce == PX_REDUCE_EXACT)
-        PX_PASS_TO(failed, px_exact_new(n, &t->exact));
+    PX_PASS_TO(failed, px_sums_new(&t->parts, &t->sums));
     PX_PASS_TO(failed, px_arena_new((size_t)1 << 20, &t->arena));
     *out = t;
     return NULL;
@@ -63,13 +61,14 @@ failed:
 
 void px_trainer_free(px_trainer *t) {
     if (!t) return;
-    px_exact_free(&t->exact);
+    px_sums_free(t->sums);
     px_pass_free(t->pass);
     px_arena_free(t->arena);
     free(t->grads);
-    free(t->sums);
     free(t);
 }
+
+px_err *px_trainer_connect_all(px_trainer *t) { return px_sums_connect_all(t->sums); }
 
 static double term_weight(const px_config *config, int term) {
     if (config->user_model == PX_USER_NONE) return term == GENERIC ? 1 : 0;
@@ -208,28 +207,16 @@ static px_err *slot_derivatives(const px_trainer *t, const batch_plan *plan,
 }
 
 static px_err *add_gradient(px_trainer *t, const batch_plan *plan, const copy *const *copies) {
-    size_t where = 0, n = t->parts.params->n;
-    if (t->parts.config->comm_reduce == PX_REDUCE_FAST) {
-        bool fine = true;
-        for (size_t i = 0; i < n; i++) {
-            t->sums[i] += t->grads[i];
-            fine = fine && isfinite(t->grads[i]);
-            if (!fine) {
-                where = i;
-                break;
-            }
-        }
-        if (fine) return NULL;
-    } else if (px_exact_add(&t->exact, t->grads, &where))
-        return NULL;
+    px_bad_value bad = {0};
+    if (px_sums_add(t->sums, t->grads, &bad)) return px_stream_ok(t->parts.stream);
     const px_params *params = t->parts.params;
     int p = 0;
-    while (p + 1 < params->n_params && params->params[p + 1].offset <= where) p++;
+    while (p + 1 < params->n_params && params->params[p + 1].offset <= bad.index) p++;
     PX_FAIL(
         PX_RUN_FAILED,
         "step %lld: the gradient of %s is not finite (%g) in the slot of conversation %s: lower "
         "optim.lr, or use precision f32; the last checkpoint is good",
-        (long long)plan->step, params->params[p].name, (double)t->grads[where],
+        (long long)plan->step, params->params[p].name, (double)bad.value,
         conv_of(t, copies[0]->unit.pairs[0]));
 }
 
@@ -294,15 +281,6 @@ static px_err *run_mine(px_trainer *t, batch_plan *plan) {
     return NULL;
 }
 
-static void reduce_all(px_trainer *t) {
-    if (t->parts.config->comm_reduce == PX_REDUCE_FAST) {
-        px_sum_f32_all(t->parts.ranks, t->sums, t->parts.params->n);
-        return;
-    }
-    px_exact_sum_all(t->parts.ranks, &t->exact);
-    px_exact_get(&t->exact, t->sums);
-}
-
 static void summarise(const px_trainer *t, const batch_plan *plan, px_step_result *out) {
     for (int term = 0; term < N_TERMS; term++) {
         double weight = term_weight(t->parts.config, term);
@@ -326,20 +304,14 @@ static void summarise(const px_trainer *t, const batch_plan *plan, px_step_resul
     out->n_tokens = plan->n_tokens;
 }
 
-static void start_sums(px_trainer *t) {
-    if (t->parts.config->comm_reduce == PX_REDUCE_EXACT)
-        px_exact_clear(&t->exact);
-    else
-        for (size_t i = 0; i < t->parts.params->n; i++) t->sums[i] = 0;
-}
-
 px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch, int64_t step,
                             int64_t total, px_step_result *out) {
     double start = px_now_s();
     batch_plan plan = {.step = step};
     *out = (px_step_result){0};
     px_arena_reset(t->arena, 0);
-    start_sums(t);
+    px_sums_clear(t->sums);
+    const float *sums = NULL;
     px_err *err = plan_batch(t, epoch, batch, &plan);
     if (!err) err = run_mine(t, &plan);
     px_watch(t->parts.ranks, "waiting for the other ranks' slots", step);
@@ -347,11 +319,11 @@ px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch,
     out->compute_s = px_now_s() - start;
     px_watch(t->parts.ranks, "reduce", step);
     px_spread_f64_all(t->parts.ranks, plan.logps, (size_t)N_TERMS * 2 * (size_t)plan.n_pairs);
-    reduce_all(t);
+    PX_TRY(px_sums_all(t->sums, &sums), "step %lld: the ranks' gradients", (long long)step);
     out->reduce_s = px_now_s() - start - out->compute_s;
     summarise(t, &plan, out);
     px_optim_step optim = {.config = t->parts.config, .step = step, .total = total};
-    px_optimizer_step(t->parts.optimizer, t->parts.stream, t->parts.params, t->sums, &optim);
+    px_optimizer_step(t->parts.optimizer, t->parts.stream, t->parts.params, sums, &optim);
     if (t->parts.config->full_finetune)
         PX_PASS(px_agree_all(t->parts.ranks, px_model_update(t->parts.model, t->parts.params)));
     out->grad_norm = optim.grad_norm;

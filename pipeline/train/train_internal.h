@@ -44,11 +44,29 @@ typedef struct {
     const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of their own */
 } px_trainer_parts;
 PX_CHECKED px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out);
+/* Collective, once before the first step: between GPUs, NCCL starts. */
+PX_CHECKED px_err *px_trainer_connect_all(px_trainer *trainer);
 void px_trainer_free(px_trainer *trainer);
 /* Collective. Gradients of the batch's units, reduced, applied. PX_RUN_FAILED with step and
  * conversation: NaN or Inf in loss or gradient; params are then those before the step. */
 PX_CHECKED px_err *px_trainer_step_all(px_trainer *trainer, const px_epoch *epoch, int64_t batch,
                                        int64_t step, int64_t total, px_step_result *out);
+
+/* --- sums.c: gradients of slots, added up and summed over ranks --- */
+typedef struct px_sums px_sums;
+PX_CHECKED px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out);
+PX_CHECKED px_err *px_sums_connect_all(px_sums *sums); /* collective */
+void px_sums_free(px_sums *sums);
+void px_sums_clear(px_sums *sums);
+typedef struct {
+    size_t index;
+    float value;
+} px_bad_value;
+/* The gradient that the last backward made: grads [params->n], where it is the host's. False: it
+ * holds NaN, Inf or a value of 2^26 or more. */
+bool px_sums_add(px_sums *sums, const float *grads, px_bad_value *bad);
+/* Collective. *total [params->n], borrowed, the same bits on every rank. */
+PX_CHECKED px_err *px_sums_all(px_sums *sums, const float **total);
 
 /* --- metrics.c --- */
 typedef struct px_metrics px_metrics;

@@ -1,19 +1,20 @@
 #!/bin/bash
 # simt.sh - a whole tiny training with the GPU's kernels, run on the CPU (device simt): the CPU's numbers to 1e-4 in f32,
-# the same bits on 1, 2 and 3 ranks, answers and evaluation; and what a build without GPUs says to device cuda.
+# the same bits on 1, 2 and 3 ranks, whose gradients NCCL's stand-in sums, a rank that fails there named, answers and
+# evaluation; and what a build without GPUs says to device cuda.
 . "$(dirname "$0")/lib.sh"
 export PRISMX_PROGRESS_S=1000
 cd "$T" || exit 1
 
 "$X" model init --like tiny --seed 1 --out tiny >/dev/null 2>&1 &&
-    "$X" synth --users 8 --seed 3 --out data >/dev/null 2>&1 &&
+    "$X" synth --users 40 --seed 3 --out data >/dev/null 2>&1 &&
     "$X" prepare --data data --model tiny --out corpus.h5 --set data.max_tokens=240 >/dev/null 2>&1 || {
     fail inputs "cannot be made"
     finish
 }
 sha() { sed -n 's/.*"params_sha256":[[:space:]]*"\([0-9a-f]*\)".*/\1/p' "$1/manifest.json" | head -n 1; }
 config=(--config "$ROOT/configs/ppft.json" --corpus corpus.h5 --model tiny --set precision=f32 --set optim.warmup_steps=0
-    --set batch.pairs=2 --set train.steps=2 --set optim.lr=1e-3 --set threads=1)
+    --set batch.pairs=3 --set batch.slot_tokens=256 --set train.steps=2 --set optim.lr=1e-3 --set threads=1)
 check cpu "$X" train "${config[@]}" --out cpu || finish
 if ! "$X" train "${config[@]}" --set device=simt --out simt >"$T/out" 2>"$T/err" </dev/null; then
     grep -q 'not in this build' "$T/err" && skip simt "the build is one without tests" && finish
@@ -44,6 +45,16 @@ for n in 2 3; do
     check "simt-$n-ranks" mpirun -n $n "$X" train "${config[@]}" --set device=simt --out "r$n"
     same "simt-same-bits-$n" "$(sha "r$n")" "$(sha simt)"
 done
+# A failure that no rank can agree on, and a rank that stands still: it is named, and all end.
+refuses nccl-fault 1 'rank 1 on .*: reduce, step 1: nccl: failure injected' env PX_FAULT=nccl:1 \
+    mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --out fault
+LIMIT=120 refuses nccl-hang 1 'rank 0 on .*no progress for [0-9]+ s .*in reduce, step 1.*rank 1 on .* has not been heard of' \
+    env PX_FAULT=nccl-hang:1 mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.timeout_s=12 --out hang
+check simt-fast mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set comm.reduce=fast --out fast
+# Of the last step: the exact run's loss to 1e-5.
+near=$(tail -n 1 simt/metrics.jsonl fast/metrics.jsonl | sed -n 's/.*"loss": \([^,]*\),.*/\1/p' |
+    awk '{ v[NR] = $1 } END { d = v[1] - v[2]; print NR == 2 && d * d < 1e-10 ? "near" : v[1] " " v[2] }')
+same simt-fast-is-near "$near" near
 check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
 printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
 check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1

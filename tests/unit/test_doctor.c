@@ -98,6 +98,7 @@ static void hardware_says_what_is_unused(void **state) {
     assert_check(doctor, "memory.free", PX_CHECK_WARNING, "0.0 GB of 8.2 GB");
     assert_check(doctor, "memory.hugepages", PX_CHECK_WARNING, "4.2 GB");
     assert_check(doctor, "memory.thp", PX_CHECK_OK, "[never]");
+    assert_check(doctor, "gpu.build", PX_CHECK_OK, "for processors");
     assert_check(doctor, "gpu.driver", PX_CHECK_OK, "550.54");
     /* Whatever this build uses, it is named; only a build for these flags is content with them. */
     const px_check *kernels = find(doctor, "cpu.kernels");

@@ -1,0 +1,162 @@
+/* sums.c - the batch's gradient: slots' gradients added up, then over ranks. Invariants:
+ * 1. Exact sums are two limbs of integers; host (pipeline/dist/exact.c) and card (px_op_exact_add)
+ * make the same ones.
+ * 2. On a GPU the limbs lie on the card, adapters' gradients never leave it, and ranks' limbs are
+ * summed between cards by NCCL (pipeline/dist/gpus.c). Fully fine-tuned models, whose gradients are
+ * the host's, are summed there. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "gpus.h"
+#include "train_internal.h"
+
+struct px_sums {
+    const px_ranks *ranks;
+    px_stream *stream;
+    px_model *model;
+    size_t n;
+    bool exact_wanted;
+    float *total; /* [n] the host's: sums so far (fast, on the host), or the result */
+    px_exact exact;
+    bool apart; /* on the card: */
+    int64_t *high, *low;
+    float *there; /* the result */
+    int n_added;
+    px_gpus *gpus;
+};
+
+enum { CARRY_AFTER = 4096 };
+
+static px_err *take_there(px_sums *s) {
+    void *at = NULL;
+    PX_PASS(px_memory_new(s->stream, s->n * sizeof *s->high, &at));
+    s->high = at;
+    PX_PASS(px_memory_new(s->stream, s->n * sizeof *s->low, &at));
+    s->low = at;
+    PX_PASS(px_memory_new(s->stream, s->n * sizeof *s->there, &at));
+    s->there = at;
+    px_model_grads_stay(s->model, true);
+    return NULL;
+}
+
+px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out) {
+    px_err *err = NULL;
+    px_sums *s = calloc(1, sizeof *s);
+    if (!s) PX_NO_MEMORY();
+    s->ranks = parts->ranks;
+    s->stream = parts->stream;
+    s->model = parts->model;
+    s->n = parts->params->n;
+    s->exact_wanted = parts->config->comm_reduce == PX_REDUCE_EXACT;
+    s->apart = px_memory_is_apart(parts->stream) && !parts->config->full_finetune;
+    s->total = calloc(s->n + 1, sizeof *s->total);
+    if (!s->total) PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: sums of %zu parameters", s->n);
+    if (s->apart)
+        PX_PASS_TO(failed, take_there(s));
+    else if (s->exact_wanted)
+        PX_PASS_TO(failed, px_exact_new(s->n, &s->exact));
+    *out = s;
+    return NULL;
+failed:
+    px_sums_free(s);
+    return err;
+}
+
+px_err *px_sums_connect_all(px_sums *s) {
+    if (!s->apart) return NULL;
+    px_watch(s->ranks, "NCCL starts", 0);
+    return px_gpus_open_all(s->ranks, px_stream_handle(s->stream), &s->gpus);
+}
+
+void px_sums_free(px_sums *s) {
+    if (!s) return;
+    px_gpus_close(s->gpus);
+    if (s->apart) {
+        px_memory_free(s->stream, s->high);
+        px_memory_free(s->stream, s->low);
+        px_memory_free(s->stream, s->there);
+    }
+    px_exact_free(&s->exact);
+    free(s->total);
+    free(s);
+}
+
+void px_sums_clear(px_sums *s) {
+    if (s->apart) {
+        px_memory_zero(s->stream, s->high, s->n * sizeof *s->high);
+        px_memory_zero(s->stream, s->low, s->n * sizeof *s->low);
+        s->n_added = 0;
+    } else if (s->exact_wanted) {
+        px_exact_clear(&s->exact);
+    } else {
+        for (size_t i = 0; i < s->n; i++) s->total[i] = 0;
+    }
+}
+
+/* Parameters [at, at + n), whose gradients are g. */
+static bool add_there(px_sums *s, size_t at, size_t n, const float *g, px_bad_value *bad) {
+    if (n == 0) return true;
+    const int64_t where = px_op_exact_add(s->stream, s->high + at, s->low + at, g, (int64_t)n);
+    if (where < 0) return true;
+    bad->index = at + (size_t)where;
+    px_memory_copy(s->stream, &bad->value, g + where, sizeof bad->value);
+    return false;
+}
+
+static bool add_fast(px_sums *s, const float *grads, size_t *where) {
+    for (size_t i = 0; i < s->n; i++) {
+        s->total[i] += grads[i];
+        if (!isfinite(grads[i])) {
+            *where = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+bool px_sums_add(px_sums *s, const float *grads, px_bad_value *bad) {
+    if (!s->apart) {
+        const bool fine = s->exact_wanted ? px_exact_add(&s->exact, grads, &bad->index)
+                                          : add_fast(s, grads, &bad->index);
+        if (!fine) bad->value = grads[bad->index];
+        return fine;
+    }
+    size_t first = s->n, n = 0;
+    const float *adapters = px_model_grads_there(s->model, &first, &n);
+    if (!adapters) first = s->n, n = 0;
+    if (s->n_added >= CARRY_AFTER) {
+        px_op_exact_carry(s->stream, s->high, s->low, (int64_t)s->n);
+        s->n_added = 1;
+    }
+    s->n_added++;
+    return add_there(s, 0, first, grads, bad) && add_there(s, first, n, adapters, bad) &&
+           add_there(s, first + n, s->n - first - n, grads + first + n, bad);
+}
+
+static px_err *sum_there_all(px_sums *s) {
+    px_op_exact_carry(s->stream, s->high, s->low, (int64_t)s->n);
+    if (s->exact_wanted) {
+        px_gpus_sum_i64_all(s->gpus, s->high, s->n);
+        px_gpus_sum_i64_all(s->gpus, s->low, s->n);
+        px_gpus_wait_all(s->gpus);
+    }
+    px_op_exact_get(s->stream, s->there, s->high, s->low, (int64_t)s->n);
+    if (!s->exact_wanted) {
+        px_gpus_sum_f32_all(s->gpus, s->there, s->n);
+        px_gpus_wait_all(s->gpus);
+    }
+    px_memory_copy(s->stream, s->total, s->there, s->n * sizeof *s->total);
+    return px_agree_all(s->ranks, px_stream_ok(s->stream));
+}
+
+px_err *px_sums_all(px_sums *s, const float **total) {
+    *total = s->total;
+    if (s->apart) return sum_there_all(s);
+    if (s->exact_wanted) {
+        px_exact_sum_all(s->ranks, &s->exact);
+        px_exact_get(&s->exact, s->total);
+    } else {
+        px_sum_f32_all(s->ranks, s->total, s->n);
+    }
+    return NULL;
+}
