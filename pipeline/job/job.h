@@ -23,6 +23,7 @@ typedef enum {
     PX_JOB_SET,    /* KEY=VALUE of the configuration */
     PX_JOB_OUT_FILE,
     PX_JOB_OUT_DIR,
+    PX_JOB_ACTION, /* arguments: the first is a word, the others are read */
     PX_JOB_MADE /* a small JSON file that stands in the job file itself (arms); `value` names it */
 } px_job_kind;
 

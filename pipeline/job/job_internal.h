@@ -15,7 +15,7 @@ typedef struct {
     const char *keys;      /* prefixes of the configuration's keys that matter; "": all */
     const char *options;   /* what may be given */
     const char *beside;    /* "option:ending": another file, "a.h5" → "a" + ending */
-    px_job_kind arguments; /* what `args` are: PX_JOB_VALUE or PX_JOB_INPUT */
+    px_job_kind arguments; /* what `args` are: PX_JOB_VALUE, _INPUT or _ACTION */
 } job_command;
 
 const job_command *job_command_find(const char *name);

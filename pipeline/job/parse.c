@@ -208,7 +208,9 @@ static px_err *parse_args(const job_reader *r, cJSON *list, const job_command *c
         if (!text)
             PX_FAIL(PX_BAD_INPUT, "%s: \"args\" holds %s; texts are wanted", where,
                     px_json_type(item));
-        px_job_option *o = option_add(step, "", command->arguments, item);
+        px_job_kind kind = command->arguments;
+        if (kind == PX_JOB_ACTION) kind = item == list->child ? PX_JOB_VALUE : PX_JOB_INPUT;
+        px_job_option *o = option_add(step, "", kind, item);
         o->given = o->value = text;
     }
     return NULL;

@@ -45,7 +45,7 @@ static const field_row rows[] = {
     {"logit_bias", IS_OFF, 0, 0, 0},
     {"tools", IS_OFF, 0, 0, 0},
     {"functions", IS_OFF, 0, 0, 0},
-    {"response_format", IS_OFF, 0, 0, 0},
+    {"response_format", IS_OTHER, 0, 0, 0},
 };
 /* clang-format on */
 
@@ -231,6 +231,20 @@ static px_err *counts_read(const px_chat_limits *limits, px_chat_request *out) {
     return NULL;
 }
 
+/* {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}} */
+static px_err *format_read(px_chat_request *out) {
+    const cJSON *format = field_of(out->json, "response_format");
+    const char *type = px_json_find_text(format, "type");
+    if (!format || is_neutral(format)) return NULL;
+    if (!type || strcmp(type, "json_schema") != 0)
+        PX_FAIL(PX_BAD_INPUT, "\"response_format\": \"type\" is to be text or json_schema");
+    out->schema = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(format, "json_schema"), "schema");
+    if (!cJSON_IsObject(out->schema))
+        PX_FAIL(PX_BAD_INPUT, "\"response_format\": \"json_schema\" wants an object \"schema\"");
+    return NULL;
+}
+
 static px_err *options_read(px_chat_request *out) {
     const cJSON *options = field_of(out->json, "stream_options"),
                 *metadata = field_of(out->json, "metadata");
@@ -238,6 +252,7 @@ static px_err *options_read(px_chat_request *out) {
     out->prompt_id = "";
     if (cJSON_IsObject(metadata))
         PX_TRY(text_field(metadata, "id", &out->prompt_id), "\"metadata\"");
+    PX_PASS(format_read(out));
     PX_PASS(text_field(out->json, "model", &out->model));
     return text_field(out->json, "user", &out->user);
 }

@@ -32,7 +32,8 @@ typedef struct {
     const char **stop;
     int n_stop, n, top_logprobs;
     bool stream, stream_usage, logprobs;
-    px_str ignored; /* names of fields that have no effect, as a JSON list's inside */
+    const cJSON *schema; /* of the answer: an object, not looked into; NULL: any text */
+    px_str ignored;      /* names of fields that have no effect, as a JSON list's inside */
     /* what the above borrows from */
     cJSON *json;
     px_arena *arena;

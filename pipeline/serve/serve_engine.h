@@ -21,4 +21,8 @@ int64_t px_served_positions(const px_served *served);
 /* Soft tokens before each prompt; 0: the model knows nobody. */
 int32_t px_served_soft_tokens(const px_served *served);
 
+/* A JSON schema as a form; in the arena, its texts borrowed from the schema. PX_BAD_INPUT: what it
+ * holds beyond the subset of docs/serve.md. */
+PX_CHECKED px_err *px_schema_form(const cJSON *schema, px_arena *arena, px_form *out);
+
 #endif

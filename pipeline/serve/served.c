@@ -11,6 +11,7 @@ typedef struct {
     void *tag; /* the server's; NULL: free */
     px_ids ids;
     size_t n_text; /* bytes of the answer so far */
+    px_grammar *grammar;
 } sample;
 
 struct px_served {
@@ -29,6 +30,7 @@ struct px_served {
 
 static void sample_end(px_served *s, sample *it) {
     px_ids_free(&it->ids);
+    px_grammar_free(it->grammar);
     *it = (sample){0};
     s->n_open--;
 }
@@ -63,6 +65,16 @@ px_sampling px_served_sampling(const px_config *config) {
                          .ignore_eos = how.ignore_eos};
 }
 
+static px_err *grammar_make(px_served *s, const cJSON *schema, px_grammar **out) {
+    px_arena *arena = NULL;
+    px_form form;
+    PX_PASS(px_arena_new(4096, &arena));
+    px_err *err = px_schema_form(schema, arena, &form);
+    if (!err) err = px_grammar_new(s->engine, &form, out);
+    px_arena_free(arena);
+    return err;
+}
+
 static px_err *add_sample(px_served *s, const px_chat_request *r, int number, const px_ids *ids,
                           sample *it, px_person *person) {
     px_request request = {
@@ -73,7 +85,14 @@ static px_err *add_sample(px_served *s, const px_chat_request *r, int number, co
         *person = request.user > 0 ? PX_PERSON_OWN : PX_PERSON_GENERIC;
     }
     PX_PASS(px_request_key(r->prompt_id, number, &request.key));
-    return px_engine_add(s->engine, &request);
+    if (r->schema) PX_PASS(grammar_make(s, r->schema, &it->grammar));
+    request.grammar = it->grammar;
+    px_err *err = px_engine_add(s->engine, &request);
+    if (err) {
+        px_grammar_free(it->grammar);
+        it->grammar = NULL;
+    }
+    return err;
 }
 
 static px_err *served_begin(void *self, const px_chat_request *r, int number, void *tag,
@@ -230,7 +249,10 @@ px_err *px_served_open(const px_engine_setup *setup, px_served **out) {
 
 void px_served_close(px_served *s) {
     if (!s) return;
-    for (int32_t i = 0; s->samples && i < s->room; i++) px_ids_free(&s->samples[i].ids);
+    for (int32_t i = 0; s->samples && i < s->room; i++) {
+        px_ids_free(&s->samples[i].ids);
+        px_grammar_free(s->samples[i].grammar);
+    }
     free(s->samples);
     px_err_free(s->err);
     px_str_free(&s->text);

@@ -77,6 +77,18 @@ done <p.jsonl
 # The embedding has a say: one's own answer is not the generic one.
 ask_as() { chat "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"user\":\"$1\",\"temperature\":0,\"max_tokens\":40}" | content; }
 [ "$(ask_as "$who")" != "$(ask_as nobody)" ] && ok own-differs || fail own-differs "own and generic answers are equal"
+# An answer of a given form, from random weights, at any temperature and with as many tokens as it takes.
+schema() { echo "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"user\":\"$who\",\"temperature\":$1,\"max_tokens\":$2,\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"f\",\"schema\":$3}}}"; }
+object='{"type":"object","properties":{"say":{"type":"string","minLength":1,"maxLength":9},"mood":{"enum":["good","bad"]},"n":{"type":"integer","minimum":-3,"maximum":12},"ok":{"type":"boolean"},"rank":{"type":"array","items":{"enum":["A","B"]},"uniqueItems":true,"minItems":2,"maxItems":2},"vas":{"type":"object","properties":{"A":{"type":"integer","minimum":0,"maximum":100}}}},"required":["say"]}'
+for t in 0 1 9; do
+    chat "$(schema $t 120 "$object")" >reply
+    content <reply | sed 's/\\"/"/g' | grep -qE '^" ?\{"say": ?".+", ?"mood": ?"(good|bad)", ?"n": ?(-[123]|[0-9]|1[012]), ?"ok": ?(true|false), ?"rank": ?\["(A", ?"B|B", ?"A)"\], ?"vas": ?\{"A": ?(100|[1-9]?[0-9])\}\}"$' &&
+        ok "form-$t" || fail "form-$t" "$(content <reply)"
+done
+grep -q '"finish_reason":"stop"' reply && ok form-ends || fail form-ends "$(tail -n 1 reply | cut -c 1-200)"
+same form-too-short "$(chat "$(schema 1 20 "$object")" | status)" 400
+chat "$(schema 1 50 '{"type":"object","properties":{"a":{"type":"string","pattern":"x"}}}')" >reply
+grep -q 'pattern.*is not known here' reply && ok form-unknown || fail form-unknown "$(tail -n 1 reply)"
 same health "$(ask GET /health | tail -n 1)" '{"status":"ok","running":0,"queued":0}'
 ask GET /v1/models | grep -q '"id":"run"' && ok models || fail models "no model run"
 same not-found "$(ask GET /nowhere | status)" 404

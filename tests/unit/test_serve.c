@@ -185,7 +185,9 @@ static const struct {
     {"{" ASK ",\"min_tokens\":600}", 400, "over the 512 tokens"},
     {"{" ASK ",\"tools\":[{}]}", 400, "\\\"tools\\\" has no effect here"},
     {"{" ASK ",\"presence_penalty\":0.5}", 400, "\\\"presence_penalty\\\" has no effect"},
-    {"{" ASK ",\"response_format\":{\"type\":\"json_object\"}}", 400, "no effect"},
+    {"{" ASK ",\"response_format\":{\"type\":\"json_object\"}}", 400,
+     "is to be text or json_schema"},
+    {"{" ASK ",\"response_format\":{\"type\":\"json_schema\"}}", 400, "wants an object"},
     {"{" ASK ",\"metadata\":{\"id\":1}}", 400, "\\\"metadata\\\": \\\"id\\\" is a number"},
     {"{" ASK ",\"tools\":[],\"presence_penalty\":0,\"response_format\":{\"type\":\"text\"},"
      "\"logit_bias\":{},\"stop\":[],\"seed\":-1,\"metadata\":null}",
