@@ -178,6 +178,32 @@ static px_err *question_rows(share_job *j) {
     return position_rows(j, true);
 }
 
+/* Rankings asked for in further orders of the slots, against the first: the share of pairs of slots
+ * that turn round, and of those with another best. Chance: 1/2, and 1 - 1/slots. */
+static px_err *flip_row(share_job *j, bool top, const char *term) {
+    double *flips, *all;
+    int stat;
+    int64_t n_trials = 0;
+    for (int64_t t = 0; t < j->study->trials->n; t++)
+        n_trials += (int)j->study->trials->at[t].source == j->boot->source &&
+                    j->study->trials->at[t].n_orders > 1;
+    if (n_trials == 0) return NULL;
+    PX_PASS(px_boot_ratio(j->boot, &flips, &all, &stat));
+    for (int64_t t = 0; t < j->study->trials->n; t++) {
+        const px_trial *trial = &j->study->trials->at[t];
+        if ((int)trial->source != j->boot->source || trial->n_orders < 2) continue;
+        flips[j->boot->person_of[trial->person]] += top ? trial->top_flips : trial->order_flips;
+        all[j->boot->person_of[trial->person]] += top ? trial->n_orders - 1 : trial->order_pairs;
+    }
+    j->about = (px_about){.family = PX_FAMILY_SIMULATOR,
+                          .outcome = "rank:preference",
+                          .model = "orders",
+                          .source = j->boot->source,
+                          .n_trials = n_trials};
+    px_boot_row(j->boot, stat, j->about, term, NAN, j->table);
+    return NULL;
+}
+
 px_err *px_shares_rows(const px_study *study, px_boot *boot, px_table *table) {
     for (int q = 0; q < PX_QUESTIONS; q++) {
         share_job j = {.study = study, .boot = boot, .table = table, .question = (px_question)q};
@@ -185,5 +211,7 @@ px_err *px_shares_rows(const px_study *study, px_boot *boot, px_table *table) {
                              .source = boot->source};
         PX_PASS(question_rows(&j));
     }
-    return NULL;
+    share_job flips = {.study = study, .boot = boot, .table = table};
+    PX_PASS(flip_row(&flips, false, "flip"));
+    return flip_row(&flips, true, "flip_top");
 }

@@ -1,7 +1,8 @@
 /* trials.h - trials.jsonl: people who met two to eight arms side by side, blinded, and judged them.
  * One object a line:
  *   {"trial", "person", "source": human|judge|converse, "domain", "split": seen|unseen, "seed",
- * "sim", "slots": [{"pos": A..H, "arm", "variant", "user": own|generic, "run_sha", "error",
+ *    "sim": {"model", "prompt_sha", "orders": [[positions, best first]]},
+ *    "slots": [{"pos": A..H, "arm", "variant", "user": own|generic, "run_sha", "error",
  *               "context_tokens", "prompt_tokens", "new_tokens"}],
  *    "turns": [{"n", "to": "ABCD", "user", "answers": {"A": text}}],
  *    "opening": {"best", "provenance"}, "rank": {"preference": [best first], "provenance"},
@@ -66,7 +67,10 @@ typedef struct {
     px_trial_slot *slots; /* by position */
     px_turn *turns;
     int32_t opening[PX_QUESTIONS]; /* slot index chosen after the first answers, or -1 */
-    double price, usd, ms;         /* NaN: none */
+    /* Preference in several orders of the slots: valid ones, and of those behind the first: pairs
+     * of slots, pairs turned round, ones with another best. */
+    int32_t n_orders, order_pairs, order_flips, top_flips;
+    double price, usd, ms; /* NaN: none */
 } px_trial;
 
 /* What was met and left out, or is odd; nothing is dropped uncounted. */

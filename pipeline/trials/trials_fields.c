@@ -112,12 +112,14 @@ static int slot_at(const px_trial_line *l, const char *pos) {
     return p < 0 ? -1 : l->slot_of[p];
 }
 
-/* A ranking, best first, complete and without ties; anything else is counted and left out. */
-static px_err *rank_read(px_trial_line *l, const cJSON *list, px_question q, px_trial *trial) {
-    const char *key = q == PX_PREFERENCE ? "rank.preference" : "rank.provenance";
-    int32_t ranks[PX_SLOTS_MAX] = {0};
+/* A ranking, best first, complete and without ties: ranks [n_slots], *good; anything else is
+ * counted and left out. */
+static px_err *ranks_of(px_trial_line *l, const cJSON *list, const char *key, const px_trial *trial,
+                        int32_t *ranks, bool *good) {
     const cJSON *item = NULL;
     int place = 0;
+    *good = false;
+    memset(ranks, 0, (size_t)trial->n_slots * sizeof *ranks);
     cJSON_ArrayForEach(item, list) {
         if (!cJSON_IsString(item))
             return px_trial_error(l, key, "found %s, wanted positions", px_json_type(item));
@@ -130,10 +132,45 @@ static px_err *rank_read(px_trial_line *l, const cJSON *list, px_question q, px_
                                 item->valuestring);
         ranks[slot] = ++place;
     }
-    if (place != trial->n_slots)
-        return px_trial_odd(l, PX_ODD_RANK, key, "invalid: %d of %d positions", place,
-                            trial->n_slots);
-    for (int i = 0; i < trial->n_slots; i++) trial->slots[i].rank[q] = ranks[i];
+    *good = place == trial->n_slots;
+    if (*good) return NULL;
+    return px_trial_odd(l, PX_ODD_RANK, key, "invalid: %d of %d positions", place, trial->n_slots);
+}
+
+static px_err *rank_read(px_trial_line *l, const cJSON *list, px_question q, px_trial *trial) {
+    const char *key = q == PX_PREFERENCE ? "rank.preference" : "rank.provenance";
+    int32_t ranks[PX_SLOTS_MAX] = {0};
+    bool good = false;
+    PX_PASS(ranks_of(l, list, key, trial, ranks, &good));
+    for (int i = 0; good && i < trial->n_slots; i++) trial->slots[i].rank[q] = ranks[i];
+    return NULL;
+}
+
+/* Preference asked for in several orders of the slots: what of further ones differs from the first.
+ */
+static px_err *orders_read(px_trial_line *l, const cJSON *json, px_trial *trial) {
+    const cJSON *sim = NULL, *list = NULL, *item = NULL;
+    int32_t first[PX_SLOTS_MAX] = {0}, other[PX_SLOTS_MAX] = {0};
+    bool begun = false, good = false;
+    PX_PASS(px_trial_item(l, json, "", "sim", cJSON_Object, &sim));
+    if (sim) PX_PASS(px_trial_item(l, sim, "sim", "orders", cJSON_Array, &list));
+    cJSON_ArrayForEach(item, list) {
+        if (cJSON_IsNull(item)) continue; /* asked, and no valid reply */
+        if (!cJSON_IsArray(item))
+            return px_trial_error(l, "sim.orders", "found %s, wanted lists of positions",
+                                  px_json_type(item));
+        PX_PASS(ranks_of(l, item, "sim.orders", trial, begun ? other : first, &good));
+        if (!good) continue;
+        trial->n_orders++;
+        for (int i = 0; begun && i < trial->n_slots; i++) {
+            trial->top_flips += first[i] == 1 && other[i] != 1;
+            for (int k = 0; k < i; k++) {
+                trial->order_pairs++;
+                trial->order_flips += (first[i] < first[k]) != (other[i] < other[k]);
+            }
+        }
+        begun = true;
+    }
     return NULL;
 }
 
@@ -206,6 +243,7 @@ px_err *px_trial_judgements(px_trial_line *l, const cJSON *json, px_trial *trial
         PX_PASS(px_trial_item(l, vas, "vas", px_slider_names[s], cJSON_Object, &item));
         if (item) PX_PASS(values_read(l, item, &sliders[s], trial));
     }
+    PX_PASS(orders_read(l, json, trial));
     return wtp ? values_read(l, wtp, &bid, trial) : NULL;
 }
 

@@ -58,6 +58,14 @@ awk -F '\t' '$3 == "js_divergence" && $5 == "converse-human" && $6 > 0.02 && $10
 refuses synth-both 2 '--people goes with --trials' "$X" synth --out sy2 --people 4
 refuses synth-users 2 'do not go with --trials' "$X" synth --trials --out sy2 --users 4
 
+# Preferences asked for in several orders: A before B, then round; A before B twice.
+for i in 1 2 3; do
+    [ $i = 1 ] && second='["B","A"]' || second='["A","B"]'
+    echo "{\"trial\":\"t$i\",\"person\":\"u$i\",\"source\":\"judge\",\"sim\":{\"model\":\"m\",\"orders\":[[\"A\",\"B\"],$second]},\"slots\":[{\"pos\":\"A\",\"arm\":\"base\"},{\"pos\":\"B\",\"arm\":\"ppft\"}],\"rank\":{\"preference\":[\"A\",\"B\"]}}"
+done >orders.jsonl
+check orders "$X" stats --trials orders.jsonl --out orders.tsv --bootstrap 50
+same orders-flips "$(awk -F '\t' '$3 == "orders" { printf "%s %s %.4f %s;", $1, $4, $6, $12 }' orders.tsv)" "simulator flip 0.3333 3;simulator flip_top 0.3333 3;"
+
 # Texts that are out to do harm: markup, right-to-left, a megabyte, NUL, tabs and newlines in names.
 awk 'BEGIN {
     big = "x"; while (length(big) < 1000000) big = big big

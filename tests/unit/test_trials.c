@@ -32,7 +32,8 @@ static void whole_trial_is_read(void **state) {
     (void)state;
     px_trials t;
     put(HEAD "\"source\":\"judge\",\"domain\":\"values\",\"split\":\"unseen\",\"seed\":7,"
-             "\"sim\":{\"model\":\"m\",\"prompt_sha\":null},"
+             "\"sim\":{\"model\":\"m\",\"prompt_sha\":null,\"orders\":[[\"C\",\"A\",\"B\"],null,"
+             "[\"A\",\"C\",\"B\"],[\"C\",\"A\"]]},"
              "\"slots\":[{\"pos\":\"C\",\"arm\":\"ppft\",\"variant\":\"8b\",\"user\":\"own\","
              "\"context_tokens\":10},"
              "{\"pos\":\"A\",\"arm\":\"base\",\"error\":\"empty\",\"user\":\"generic\"},{\"pos\":"
@@ -52,6 +53,11 @@ static void whole_trial_is_read(void **state) {
     assert_int_equal(x->source, PX_SOURCE_JUDGE);
     assert_int_equal(x->split, 1);
     assert_int_equal(x->n_slots, 3);
+    assert_int_equal(x->n_orders, 2); /* one without a reply, one that is no ranking */
+    assert_int_equal(x->order_pairs, 3);
+    assert_int_equal(x->order_flips, 1);
+    assert_int_equal(x->top_flips, 1);
+    assert_int_equal(t.odd[PX_ODD_RANK], 1);
     assert_string_equal(t.domains.at[x->domain], "values");
     const char *arms[3] = {"base", "x", "ppft"};
     const int ranks[3] = {2, 3, 1};
