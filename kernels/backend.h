@@ -67,6 +67,9 @@ typedef void px_exact_carry_fn(px_stream *s, int64_t *high, int64_t *low, int64_
 typedef void px_exact_get_fn(px_stream *s, float *g, const int64_t *high, const int64_t *low,
                              int64_t n);
 typedef void *px_handle_fn(px_stream *s);
+typedef void px_wait_fn(px_stream *s);
+typedef void px_range_fn(px_stream *s, const char *name);
+typedef void px_peak_fn(px_stream *s, px_type type, double *flops, double *bytes);
 
 typedef struct {
     const char *name;
@@ -78,6 +81,9 @@ typedef struct {
     px_memory_copy_fn *memory_copy;
     px_memory_zero_fn *memory_zero;
     px_handle_fn *handle;
+    px_wait_fn *wait;   /* until all is done; NULL: it is when an operation returns */
+    px_range_fn *range; /* a named range for NVIDIA's tools begins; name NULL: it ends */
+    px_peak_fn *peak;   /* of the card, a second; NULL: not known */
     px_weight_new_fn *weight_new;
     px_weight_update_fn *weight_update;
     px_weight_free_fn *weight_free;
@@ -132,11 +138,14 @@ struct px_stream {
     px_err *err; /* the first failure inside an operation, until px_stream_ok takes it */
     void *scratch;
     size_t scratch_bytes;
+    struct px_profile *profile; /* or NULL */
 };
 
 /* At least `bytes`, aligned to 64, not zeroed; the same memory again at every call, so one call an
  * operation, for all its threads. NULL: no memory, the error sticks, the operation returns. */
 void *px_scratch(px_stream *s, size_t bytes);
+/* A product of this type, for the profile's peak. */
+void px_profile_product(px_stream *s, px_type type, double flops);
 /* Keeps the first error. */
 void px_stream_fail(px_stream *s, px_err *err);
 

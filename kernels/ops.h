@@ -75,6 +75,15 @@ typedef struct {
 } px_gpu_facts;
 void px_gpu_facts_get(px_gpu_facts *out);
 
+/* --- where time goes --- */
+/* Streams opened from now on take the time of each operation, and wait for it. Before threads. */
+void px_profile_want(bool on);
+/* Forgets what the stream did so far. */
+void px_profile_restart(px_stream *s);
+/* Tables of the streams closed since the last call: each operation's calls, seconds, FLOP/s (or
+ * GB/s, where it computes little) and their share of the peak. */
+PX_CHECKED px_err *px_profile_take(px_str *out);
+
 /* What the "cpu" backend of this build is made of. */
 typedef struct {
     const char *path; /* "AVX-512 bf16", "AVX-512", "AVX2" or "plain": vectors and small products */

@@ -1,8 +1,9 @@
 #!/bin/bash
-# nvcc.sh: builds the program for GPUs as cmake --preset cuda does, hardly optimised and without tests, in build-nvcc:
-# every .cu file for sm_80 and sm_90, linked with cuBLASLt and NCCL (fetched by jobs/install.sh --cuda), and asks
-# what it says where there is no GPU. No kernel is run. Prints "skipped: WHY" and exits 0 where there is no nvcc;
-# where the libraries cannot be had, compiles what does without them.
+# nvcc.sh: builds the program for GPUs as cmake --preset cuda does, hardly optimised and without tests, in
+# build-nvcc: every .cu file for sm_80 and sm_90, linked with cuBLASLt and NCCL (fetched by jobs/install.sh
+# --cuda); asks what it says where there is no GPU, and packs it (tests/gpu/pack.sh). No kernel is run.
+# Prints "skipped: WHY" and exits 0 where there is no nvcc; where the libraries cannot be had, compiles what
+# does without them.
 set -u
 . "$(dirname "$0")/../jobs/lib.sh"
 cd "$ROOT" || exit 1
@@ -24,6 +25,7 @@ jobs/install.sh --cuda || {
 dir=build-nvcc
 CUDACXX=$nvcc cmake -S . -B $dir -G Ninja -DCMAKE_BUILD_TYPE= -DCMAKE_C_FLAGS=-O1 -DPX_CUDA=ON -DPX_TESTS=OFF \
     "-DCMAKE_CUDA_ARCHITECTURES=80;90" && cmake --build $dir --target prismx -j "$(n_cores)" || exit
+rm -rf $dir/packed
 needs=$(readelf -d $dir/prismx)
 for library in libcublasLt libnccl libcudart; do
     [[ $needs == *"$library"* ]] || { echo "prismx is not linked with $library" && exit 1; }
@@ -41,6 +43,7 @@ if [ ! -e /proc/driver/nvidia/version ]; then
     mkdir -p $dir/tiny && $dir/prismx model init --like tiny --seed 1 --out $dir/tiny/model >/dev/null 2>&1
     echo '{"id":"a","messages":[{"role":"user","content":"Hello"}]}' >$dir/tiny/prompts.jsonl
     says 'error: .*no GPU that this program can use' $dir/prismx generate --model $dir/tiny/model \
-        --prompts $dir/tiny/prompts.jsonl --out $dir/tiny/none.jsonl --set device=cuda
+        --prompts $dir/tiny/prompts.jsonl --out $dir/tiny/none.jsonl --overwrite --set device=cuda
 fi
+tests/gpu/pack.sh --from $dir $dir/packed || exit
 echo "$(ls kernels/cuda/*.cu | wc -l) files for sm_80 and sm_90, linked with cuBLASLt and NCCL"

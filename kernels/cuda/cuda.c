@@ -59,6 +59,15 @@ void cuda_memory_zero(px_stream *s, void *at, size_t bytes) {
 }
 static void *cuda_handle(px_stream *s) { return cu_stream_of(cuda_queue(s)); }
 
+static void cuda_wait(px_stream *s) { cu_wait(cuda_queue(s)); }
+static void cuda_range(px_stream *s, const char *name) {
+    (void)s;
+    cu_range(name);
+}
+static void cuda_peak(px_stream *s, px_type type, double *flops, double *bytes) {
+    cu_peak(((cuda_state *)s->state)->card, type == PX_BF16, flops, bytes);
+}
+
 const px_backend px_backend_cuda = {
     .name = CUDA_NAME,
     .open = cuda_open,
@@ -68,6 +77,9 @@ const px_backend px_backend_cuda = {
     .memory_copy = cuda_memory_copy,
     .memory_zero = cuda_memory_zero,
     .handle = cuda_handle,
+    .wait = cuda_wait,
+    .range = cuda_range,
+    .peak = cuda_peak,
     .weight_new = cuda_weight_new,
     .weight_update = cuda_weight_update,
     .weight_free = cuda_weight_free,

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __CUDACC__
+#include <nvtx3/nvToolsExt.h>
+#endif
+
 struct cu_queue {
     cudaStream_t stream;
     char text[640], told[640];
@@ -46,6 +50,36 @@ const char *cu_about(int card, cu_card *out) {
     out->processors = p.multiProcessorCount;
     return NULL;
 }
+
+#ifdef __CUDACC__
+void cu_range(const char *name) {
+    if (name)
+        nvtxRangePushA(name);
+    else
+        nvtxRangePop();
+}
+
+static double attribute(int card, cudaDeviceAttr what) {
+    int value = 0;
+    return cudaDeviceGetAttribute(&value, what, card) == cudaSuccess ? value : 0;
+}
+void cu_peak(int card, int bf16, double *flops, double *bytes) {
+    const double major = attribute(card, cudaDevAttrComputeCapabilityMajor);
+    const double minor = attribute(card, cudaDevAttrComputeCapabilityMinor);
+    /* FLOP a clock and multiprocessor (NVIDIA's whitepapers of A100 and H100). */
+    double each = 0;
+    if (major == 8 && minor == 0) each = bf16 ? 2048 : 128;
+    if (major == 9) each = bf16 ? 4096 : 256;
+    const double hertz = attribute(card, cudaDevAttrClockRate) * 1e3;
+    *flops = each * attribute(card, cudaDevAttrMultiProcessorCount) * hertz;
+    /* Both edges of the memory's clock. */
+    *bytes = attribute(card, cudaDevAttrMemoryClockRate) * 1e3 * 2 *
+             attribute(card, cudaDevAttrGlobalMemoryBusWidth) / 8;
+}
+#else
+void cu_range(const char *) {}
+void cu_peak(int, int, double *flops, double *bytes) { *flops = *bytes = 0; }
+#endif
 
 void cu_versions(int *runtime, int *driver) {
     if (cudaRuntimeGetVersion(runtime) != cudaSuccess) *runtime = 0;

@@ -3,8 +3,8 @@
  * An algorithm is chosen once for (N, K, types, how A and B lie) with ROWS rows, and taken for
  * every number of rows: a row's sum then runs the same way in any company. Algorithms that split
  * the sum over K are refused, as their bits depend on the order of parts. What cuBLASLt proposes
- * may differ between its versions and cards: results are the same on one kind of card with one
- * version. */
+ * may differ between its versions and cards, so a choice is kept with both in a file (choices.h)
+ * and taken from there by the next run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,27 +12,19 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include "choices.h"
 #include "gemm.h"
 
 enum { ROWS = 1024, WORKSPACE = 32 << 20, PROPOSALS = 16 };
 
-/* What the choice depends on. Row-major C = A · B is column-major Cᵀ = Bᵀ · Aᵀ. */
-typedef struct {
-    int64_t N, K, M; /* M: 0, or the rows of C where A is turned */
-    int32_t bf16, c_bf16, a_turned, b_turned, aligned, unused;
-} gemm_key;
-typedef struct gemm_choice gemm_choice;
-struct gemm_choice {
-    gemm_key key;
-    cublasLtMatmulAlgo_t algo;
-    gemm_choice *next;
-};
-enum { BUCKETS = 256 };
+/* Row-major C = A · B is column-major Cᵀ = Bᵀ · Aᵀ. */
+static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(uint64_t[8]), "what a file keeps of a choice");
+
 struct cu_gemms {
     cublasLtHandle_t handle;
     void *workspace;
     cudaStream_t stream;
-    gemm_choice *choices[BUCKETS];
+    cu_choices *choices;
     char text[256];
 };
 
@@ -41,16 +33,29 @@ static const char *failed(cu_gemms *g, const char *what, cublasStatus_t status) 
     return g->text;
 }
 
+static void open_choices(cu_gemms *g) {
+    char machine[384], path[1024];
+    cu_card card;
+    int at = 0;
+    if (cudaGetDevice(&at) != cudaSuccess || cu_about(at, &card)) snprintf(card.name, 8, "unknown");
+    snprintf(machine, sizeof machine, "%s, cuBLASLt %d", card.name, (int)cublasLtGetVersion());
+    cu_choices_path(machine, path);
+    g->choices = cu_choices_open(path, machine);
+}
+
 const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
     cu_gemms *g = (cu_gemms *)calloc(1, sizeof *g);
     if (!g) return "out of memory";
     g->stream = (cudaStream_t)cu_stream_of(q);
     g->workspace = cu_new(WORKSPACE);
     const cublasStatus_t status = cublasLtCreate(&g->handle);
-    if (status != CUBLAS_STATUS_SUCCESS || !g->workspace) {
+    if (status == CUBLAS_STATUS_SUCCESS) open_choices(g);
+    if (status != CUBLAS_STATUS_SUCCESS || !g->workspace || !g->choices) {
+        const char *why = status != CUBLAS_STATUS_SUCCESS ? "cuBLASLt does not start"
+                          : g->choices ? "no device memory for cuBLASLt's workspace"
+                                       : "out of memory";
         cu_gemms_close(g);
-        return status == CUBLAS_STATUS_SUCCESS ? "no device memory for cuBLASLt's workspace"
-                                               : "cuBLASLt does not start";
+        return why;
     }
     *out = g;
     return NULL;
@@ -59,12 +64,7 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
 int64_t cu_gemms_version(void) { return (int64_t)cublasLtGetVersion(); }
 
 void cu_gemms_close(cu_gemms *g) {
-    for (int i = 0; i < BUCKETS; i++)
-        while (g->choices[i]) {
-            gemm_choice *gone = g->choices[i];
-            g->choices[i] = gone->next;
-            free(gone);
-        }
+    cu_choices_close(g->choices);
     if (g->handle) cublasLtDestroy(g->handle);
     if (g->workspace) cu_free(g->workspace);
     free(g);
@@ -117,8 +117,8 @@ static uint32_t alignment(const cu_mat *m) {
     return align;
 }
 
-static gemm_key key_of(const cu_gemm *p) {
-    gemm_key key;
+static cu_product key_of(const cu_gemm *p) {
+    cu_product key;
     memset(&key, 0, sizeof key);
     key.N = p->c.cols;
     key.K = p->a_turned ? p->a.rows : p->a.cols;
@@ -130,20 +130,14 @@ static gemm_key key_of(const cu_gemm *p) {
     key.aligned = (int32_t)(alignment(&p->a) | alignment(&p->b) << 8 | alignment(&p->c) << 16);
     return key;
 }
-static unsigned bucket_of(const gemm_key *key) {
-    uint64_t h = 1469598103934665603u;
-    for (size_t i = 0; i < sizeof *key; i++)
-        h = (h ^ ((const unsigned char *)key)[i]) * 1099511628211u;
-    return (unsigned)(h >> 32) % BUCKETS;
-}
-
 static cublasStatus_t set(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t what,
                           const void *value, size_t bytes) {
     return cublasLtMatmulPreferenceSetAttribute(p, what, value, bytes);
 }
 
 /* The first proposal that does not split the sum. */
-static const char *choose(cu_gemms *g, const cu_gemm *p, gemm_choice *out) {
+static const char *choose(cu_gemms *g, const cu_gemm *p,
+                          cublasLtMatmulAlgo_t *out) {
     gemm_call c = {};
     cublasLtMatmulHeuristicResult_t found[PROPOSALS];
     int n = 0;
@@ -176,37 +170,46 @@ static const char *choose(cu_gemms *g, const cu_gemm *p, gemm_choice *out) {
         cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM,
                                              &split, sizeof split, &written);
         if (split > 1) continue;
-        out->algo = found[i].algo;
+        *out = found[i].algo;
         return NULL;
     }
     return failed(g, "no algorithm for a product", CUBLAS_STATUS_NOT_SUPPORTED);
 }
 
-static const char *find(cu_gemms *g, const cu_gemm *p, const gemm_choice **out) {
-    const gemm_key key = key_of(p);
-    gemm_choice **bucket = &g->choices[bucket_of(&key)];
-    for (gemm_choice *c = *bucket; c; c = c->next)
-        if (memcmp(&c->key, &key, sizeof key) == 0) {
-            *out = c;
+/* Whether cuBLASLt takes an algorithm that a file names. */
+static bool is_taken(cu_gemms *g, const cu_gemm *p, const cublasLtMatmulAlgo_t *algorithm) {
+    gemm_call c = {};
+    cublasLtMatmulHeuristicResult_t result;
+    cublasStatus_t status = call_new(&c, p, p->a_turned ? p->c.rows : ROWS);
+    if (!status)
+        status = cublasLtMatmulAlgoCheck(g->handle, c.desc, c.a, c.b, c.c, c.c, algorithm, &result);
+    call_free(&c);
+    return !status && result.workspaceSize <= WORKSPACE;
+}
+
+static const char *find(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *out) {
+    const cu_product key = key_of(p);
+    cu_choice *choice = cu_choices_find(g->choices, &key);
+    if (choice) {
+        memcpy(out, choice->algorithm, sizeof *out);
+        if (choice->tried || is_taken(g, p, out)) {
+            choice->tried = 1;
             return NULL;
         }
-    gemm_choice *made = (gemm_choice *)calloc(1, sizeof *made);
-    if (!made) return "out of memory";
-    made->key = key;
-    const char *text = choose(g, p, made);
-    if (text) {
-        free(made);
-        return text;
     }
-    made->next = *bucket;
-    *bucket = made;
-    *out = made;
+    uint64_t words[8];
+    const char *text = choose(g, p, out);
+    if (text) return text;
+    memcpy(words, out, sizeof words);
+    choice = cu_choices_put(g->choices, &key, words);
+    if (!choice) return "out of memory";
+    choice->tried = 1;
     return NULL;
 }
 
 const char *cu_gemm_run(cu_gemms *g, const cu_gemm *p) {
-    const gemm_choice *choice = NULL;
-    const char *text = find(g, p, &choice);
+    cublasLtMatmulAlgo_t algorithm;
+    const char *text = find(g, p, &algorithm);
     if (text) return text;
     const float one = 1, old = p->add ? 1 : 0;
     gemm_call c = {};
@@ -214,7 +217,7 @@ const char *cu_gemm_run(cu_gemms *g, const cu_gemm *p) {
     if (!status)
         status =
             cublasLtMatmul(g->handle, c.desc, &one, p->b.data, c.a, p->a.data, c.b, &old, p->c.data,
-                           c.c, p->c.data, c.c, &choice->algo, g->workspace, WORKSPACE, g->stream);
+                           c.c, p->c.data, c.c, &algorithm, g->workspace, WORKSPACE, g->stream);
     call_free(&c);
     return status ? failed(g, "a product", status) : NULL;
 }

@@ -26,6 +26,11 @@ int cu_count(const char **text);
 const char *cu_open(int card, int order, cu_queue **out);
 void cu_close(cu_queue *q);
 const char *cu_about(int card, cu_card *out);
+/* A named range for NVIDIA's tools (NVTX) begins; NULL: the last one ends. */
+void cu_range(const char *name);
+/* What the card can do a second by its own numbers: products, f32 sums of bf16 or of f32, dense;
+ * bytes of its memory. 0: not known. */
+void cu_peak(int card, int bf16, double *flops, double *bytes);
 /* 13000 is CUDA 13.0; 0: unknown, no driver. */
 void cu_versions(int *runtime, int *driver);
 /* NULL: no memory. */

@@ -236,3 +236,13 @@ int px_cli_threads(const px_ranks *ranks, const px_config *config) {
     px_device_choose(ranks->node_rank); /* with device cuda: one rank a GPU */
     return threads;
 }
+
+px_err *px_cli_profile(const px_ranks *ranks, px_err *err) {
+    px_str table = {0};
+    px_err *failed = px_profile_take(&table);
+    if (!failed && ranks->rank == 0 && table.size) fputs(table.data, stdout);
+    px_str_free(&table);
+    if (!err) return failed;
+    px_err_free(failed);
+    return err;
+}

@@ -41,6 +41,9 @@ PX_CHECKED px_err *px_cli_splits(const char *name, uint32_t *out);
 /* PX_BAD_INPUT "--name is missing" when value is NULL. */
 PX_CHECKED px_err *px_cli_need(const char *name, const char *value);
 
+/* --profile: rank 0 prints what the streams closed by now did. Hands err on. */
+PX_CHECKED px_err *px_cli_profile(const px_ranks *ranks, px_err *err);
+
 /* --- --job-dir, --ranks, --threads, --var of whole jobs as an argp child --- */
 typedef struct {
     px_job_given given; /* vars point into `vars` */

@@ -5,7 +5,16 @@
 #include <errno.h>
 #include <string.h>
 
-enum { KEY_CORPUS = 1, KEY_MODEL, KEY_OUT, KEY_RESUME, KEY_OVERWRITE, KEY_STOP, KEY_AT };
+enum {
+    KEY_CORPUS = 1,
+    KEY_MODEL,
+    KEY_OUT,
+    KEY_RESUME,
+    KEY_OVERWRITE,
+    KEY_STOP,
+    KEY_AT,
+    KEY_PROFILE
+};
 #define AT_MAX 1024
 
 typedef struct {
@@ -54,6 +63,9 @@ static error_t parse_train(int key, char *arg, struct argp_state *state) {
         return px_cli_number(state, "stop-after", arg, &o->job.stop_after);
     case KEY_AT:
         return parse_steps(state, arg, o);
+    case KEY_PROFILE:
+        o->job.profile = true;
+        break;
     case KEY_OVERWRITE:
         o->job.overwrite = true;
         break;
@@ -73,6 +85,8 @@ static const struct argp_option options[] = {
     {"stop-after", KEY_STOP, "N", 0,
      "Stops after step N as a signal would: checkpoint, exit 3; --resume goes on", 0},
     {"checkpoint-at", KEY_AT, "N,N…", 0, "Also writes a checkpoint after each of these steps", 0},
+    {"profile", KEY_PROFILE, NULL, 0,
+     "Prints where the time of rank 0's steps went, by operation; slower where a GPU computes", 0},
     {0}};
 static const struct argp_child children[] = {{&px_cli_config_argp, 0, "Configuration:", 0}, {0}};
 static const struct argp argp = {
@@ -103,7 +117,10 @@ px_err *cmd_train(px_ranks *ranks, int argc, char **argv) {
     PX_PASS_TO(done, px_cli_need("out", o.job.out_dir));
     ranks->timeout_s = config.comm_timeout_s;
     o.job.threads = px_cli_threads(ranks, &config);
-    PX_PASS_TO(done, px_train_all(ranks, &config, &o.job, &sha256));
+    px_profile_want(o.job.profile);
+    err = px_train_all(ranks, &config, &o.job, &sha256);
+    if (o.job.profile) err = px_cli_profile(ranks, err);
+    PX_PASS_TO(done, err);
     if (ranks->rank == 0) printf("params_sha256 %s\n", sha256.hex);
 done:
     px_config_fini(&config);

@@ -153,6 +153,7 @@ static px_err *run_all(px_training *t) {
     px_progress_begin(&progress, "train", t->state.total, t->state.step);
     if (t->config->checkpoint_initial && t->state.step == 0) PX_PASS(px_training_checkpoint_all(t));
     bool worked = t->state.step < t->state.total;
+    if (t->job->profile) px_profile_restart(t->stream);
     if (stop_wanted(t)) return stop_all(t); /* resumed where it was to stop */
     while (t->state.step < t->state.total) PX_PASS(run_epoch_all(t, &progress));
     if (worked)

@@ -34,6 +34,7 @@ PX_CHECKED px_err *px_epoch_plan(const px_corpus *corpus, const px_config *confi
 typedef struct {
     const char *corpus_path, *model_path, *out_dir;
     bool resume, overwrite;
+    bool profile; /* the stream's profile (px_profile_want) begins with the first step */
     int threads, argc;
     char **argv;        /* for the manifest */
     int64_t stop_after; /* stops after this step with a checkpoint, as a signal would; 0: none */

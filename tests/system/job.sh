@@ -109,7 +109,7 @@ for command in model synth prepare reference train eval prompts generate traits 
     echo "{\"steps\": {\"a\": {\"command\": \"$command\", \"zzzz\": 1}}}" >t.json
     table=$("$X" run t.json 2>&1 | sed -n 's/.*accepted: //p' | tr ',' '\n' | tr -d ' ' | sort -u | tr '\n' ' ')
     has=$("$X" $command --help | grep -oE '^ +(-[a-zA-Z?], )?--[a-z0-9-]+' | sed 's/.*--//' |
-        grep -vxE 'help|usage|version|print-config|resume|overwrite|tensors|precisions|stop-after|ranks' | sort -u | tr '\n' ' ')
+        grep -vxE 'help|usage|version|print-config|resume|overwrite|tensors|precisions|stop-after|profile|ranks' | sort -u | tr '\n' ' ')
     same "options-$command" "$table" "$has"
 done
 finish

@@ -55,6 +55,12 @@ check simt-fast mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set co
 near=$(tail -n 1 simt/metrics.jsonl fast/metrics.jsonl | sed -n 's/.*"loss": \([^,]*\),.*/\1/p' |
     awk '{ v[NR] = $1 } END { d = v[1] - v[2]; print NR == 2 && d * d < 1e-10 ? "near" : v[1] " " v[2] }')
 same simt-fast-is-near "$near" near
+# Where time goes: a line an operation and one for all.
+for device in cpu simt; do
+    check "profile-$device" "$X" train "${config[@]}" --set device=$device --set train.steps=1 --profile --out "profile-$device"
+    lines=$(grep -cE '^(linear|attention_backward|exact_add|sum_squares|all) +([0-9]+ +)?[0-9.]+ +[0-9.]+ %' "$T/out")
+    same "profile-$device-lines" "$lines" "$([ $device = cpu ] && echo 4 || echo 5)"
+done
 check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
 printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
 check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1

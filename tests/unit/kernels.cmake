@@ -8,6 +8,9 @@ px_test(test_ops_lora SOURCES test_ops_lora.c ops_case.c USES px_base px_kernels
 px_test_backends(test_ops_lora)
 px_test(test_ops_exact SOURCES test_ops_exact.c USES px_base px_dist px_kernels)
 px_test_backends(test_ops_exact)
+if(PX_SIMT OR PX_CUDA)
+    px_test(test_choices SOURCES test_choices.c USES px_base px_kernels)
+endif()
 # Sums between GPUs: a rank a GPU, or the stand-ins for both.
 if(PX_SIMT)
     px_test(test_gpus SOURCES test_gpus.c USES px_base px_dist px_kernels)
