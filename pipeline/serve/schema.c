@@ -6,7 +6,7 @@
 
 #include "serve_engine.h"
 
-enum { STRING_MOST = 100000 };
+enum { STRING_MOST = 100000, KEYS_MOST = 128 };
 static const double INTEGER_MOST = 1e15;
 
 /* Only these keys and those that say nothing of an answer. */
@@ -139,6 +139,8 @@ px_err *px_schema_form(const cJSON *schema, px_arena *arena, px_form *out) {
         PX_FAIL(PX_BAD_INPUT,
                 "\"response_format\": the schema is to be of \"type\": \"object\" with "
                 "\"properties\"");
+    if (cJSON_GetArraySize(list) > KEYS_MOST)
+        PX_FAIL(PX_BAD_INPUT, "\"response_format\": over %d properties", KEYS_MOST);
     PX_TRY(keys_check(schema, "the object", " type properties required additionalProperties "),
            "\"response_format\"");
     px_field *fields = px_take(arena, px_field, cJSON_GetArraySize(list));
