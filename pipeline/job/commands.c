@@ -22,7 +22,7 @@ static const job_command commands[] = {
     {"stats", true, false, false, "", "trials:i eval:i traits:i out:o reference:v by-position:f bootstrap:v plan-people:v seed:v", "out:.json", PX_JOB_INPUT},
     {"export", false, false, false, "", "run:i step:v format:v out:O model:i", "", PX_JOB_VALUE},
     {"verify", false, false, false, "", "corpus:i model:i steps:v from-step:v fresh-reference:f inputs:f keep:f", "", PX_JOB_INPUT},
-    {"report", false, false, false, "", "out:o format:v answers:i traits:i truth:i", "", PX_JOB_INPUT},
+    {"report", false, false, false, "", "out:o format:v stats:i answers:i traits:i truth:i usd-per-million-prompt:v usd-per-million-new:v usd-per-hour:v", "", PX_JOB_INPUT},
 };
 /* clang-format on */
 

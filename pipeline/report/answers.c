@@ -33,7 +33,7 @@ static void trait_rows(row_list *list, const cJSON *arms, const char *trait) {
         const char *name = px_json_find_text(arm, "arm");
         const interval e = interval_at(arm, trait, NULL, "mean");
         if (name && isfinite(e.value))
-            px_rows_add(list, (row_line){name, e, colour % COLOURS, 0, false});
+            px_rows_add(list, (row_line){.label = name, .e = e, .colour = colour % COLOURS});
         colour++;
     }
 }
@@ -44,7 +44,7 @@ static void trait_table(page_view *page, const cJSON *arms) {
                                         "first 60 words"};
     const cJSON *arm = NULL;
     px_str *out = page->out;
-    px_str_text(out, "<details><summary>Data</summary>\n");
+    px_str_text(out, "<details><summary>Data: traits by arm, effects</summary>\n");
     px_html_table(out, "Traits by arm", heads, (int)PX_COUNT(heads));
     cJSON_ArrayForEach(arm, arms) for (size_t k = 0; k < PX_COUNT(trait_kinds); k++) {
         const char *trait = trait_kinds[k].key, *name = px_json_find_text(arm, "arm");
@@ -138,10 +138,22 @@ static void trait_panels(page_view *page, const cJSON *json) {
         px_rows_panel(page, trait_kinds[k].title, trait_kinds[k].x_label, list, &axis, 0);
     }
     px_str_text(out, "</div>\n</figure>\n");
-    trait_table(page, arms);
-    judge_table(page, cJSON_GetObjectItemCaseSensitive(json, "judge"), reference);
+    px_page_trait_tables(page, json);
     px_str_text(out, "</section>\n");
     free(list);
+}
+
+void px_page_trait_tables(page_view *page, const cJSON *summary) {
+    trait_table(page, cJSON_GetObjectItemCaseSensitive(summary, "arms"));
+    judge_table(page, cJSON_GetObjectItemCaseSensitive(summary, "judge"),
+                px_json_find_text(summary, "reference"));
+}
+
+px_err *px_traits_read(const char *path, cJSON **out) {
+    PX_PASS(px_json_read(path, false, out));
+    if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(*out, "arms")))
+        PX_FAIL(PX_BAD_INPUT, "%s: no \"arms\"; the summary that traits wrote is wanted", path);
+    return NULL;
 }
 
 /* --- answers --- */
@@ -262,12 +274,8 @@ px_err *px_page_answers(page_view *page) {
     example_list list = {0};
     cJSON *traits = NULL, *truth = NULL;
     px_err *err = NULL;
-    if (job->traits_path) {
-        PX_PASS_TO(done, px_json_read(job->traits_path, false, &traits));
-        if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(traits, "arms")))
-            PX_FAIL_TO(done, PX_BAD_INPUT,
-                       "%s: no \"arms\"; the summary that traits wrote is wanted",
-                       job->traits_path);
+    if (job->traits_path && job->n_stats == 0) {
+        PX_PASS_TO(done, px_traits_read(job->traits_path, &traits));
         trait_panels(page, traits);
     }
     if (job->truth_path) PX_PASS_TO(done, px_json_read(job->truth_path, false, &truth));

@@ -15,15 +15,18 @@ static void by_embedding(row_list *list, const run_view *run, int r, const eval_
     px_rows_add(list, (row_line){.label = run->label, .colour = r, .header = true});
     for (int w = 0; w < N_WHO; w++)
         if (isfinite(row->accuracy[w].value))
-            px_rows_add(list,
-                        (row_line){personal ? names[w] : "pooled", row->accuracy[w], r, w, false});
+            px_rows_add(list, (row_line){.label = personal ? names[w] : "pooled",
+                                         .e = row->accuracy[w],
+                                         .colour = r,
+                                         .shape = w});
 }
 
 static void deltas(row_list *list, const run_view *run, int r, const eval_row *row) {
     if (!isfinite(row->delta_own.value) && !isfinite(row->delta_swap.value)) return;
     px_rows_add(list, (row_line){.label = run->label, .colour = r, .header = true});
-    px_rows_add(list, (row_line){"− generic", row->delta_own, r, 0, false});
-    px_rows_add(list, (row_line){"− another’s", row->delta_swap, r, 2, false});
+    px_rows_add(list, (row_line){.label = "− generic", .e = row->delta_own, .colour = r});
+    px_rows_add(list,
+                (row_line){.label = "− another’s", .e = row->delta_swap, .colour = r, .shape = 2});
 }
 
 static void by_type(row_list *list, const page_view *page, const char *split) {
@@ -38,8 +41,9 @@ static void by_type(row_list *list, const page_view *page, const char *split) {
             if (!begun)
                 px_rows_add(list, (row_line){.label = types[t], .colour = COLOURS, .header = true});
             begun = true;
-            px_rows_add(list,
-                        (row_line){page->runs[r].label, row->accuracy[OWN], r % COLOURS, 0, false});
+            px_rows_add(list, (row_line){.label = page->runs[r].label,
+                                         .e = row->accuracy[OWN],
+                                         .colour = r % COLOURS});
         }
     }
 }

@@ -25,22 +25,25 @@ static void add_char(px_str *out, const char *at, int length, int32_t c) {
         px_str_add(out, at, (size_t)length);
 }
 
-/* Columns that a character takes: East Asian wide ones and emoji two. */
-static int columns(int32_t c) {
-    return (c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) ||
-                   (c >= 0xac00 && c < 0xd7a4) || (c >= 0xf900 && c < 0xfb00) ||
-                   (c >= 0xff00 && c < 0xff61) || (c >= 0x1f300 && c < 0x40000)
-               ? 2
-               : 1;
+/* Tenths of a narrow letter's column that a character takes: East Asian wide ones and emoji two
+ * columns, capitals and the widest letters more than one. */
+static int columns10(int32_t c) {
+    if ((c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xac00 && c < 0xd7a4) ||
+        (c >= 0xf900 && c < 0xfb00) || (c >= 0xff00 && c < 0xff61) || (c >= 0x1f300 && c < 0x40000))
+        return 20;
+    if (c == 'W' || c == 'M' || c == '@') return 19;
+    if (c == 'm' || c == 'w') return 16;
+    return c >= 'A' && c <= 'Z' ? 12 : 10;
 }
 
 void px_html_short(px_str *out, const char *text, int most) {
     size_t size = strlen(text);
-    int used = 0, length = 0;
+    int64_t used = 0;
+    int length = 0;
     for (size_t i = 0; i < size; i += (size_t)length) {
         int32_t c = px_utf8_get(text + i, size - i, &length);
-        used += columns(c);
-        if (used >= most && i + (size_t)length < size) {
+        used += columns10(c);
+        if (used >= 10 * (int64_t)most && i + (size_t)length < size) {
             px_str_text(out, "…");
             return;
         }

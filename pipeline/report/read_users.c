@@ -77,6 +77,8 @@ static px_err *map_bank(run_view *run, px_h5 *h5, px_arena *arena) {
     const cJSON *mixing = px_view_at(run->config, "user.mixing");
     if (!cJSON_IsString(mixing) || strcmp(mixing->valuestring, "linear") != 0)
         softmax_rows(a, n, K);
+    run->person_bytes = (double)K * sizeof(float);
+    run->shared_bytes = (double)K * (double)size * sizeof(float);
     run->n_tokens = bank[1];
     run->width = bank[2];
     return map_rows(run, a, n, K, gram);
@@ -89,6 +91,7 @@ static px_err *map_individual(run_view *run, px_h5 *h5, px_arena *arena) {
     double *e = px_take_raw(arena, double, dims[0], m);
     PX_PASS(px_arena_ok(arena));
     PX_PASS(read_finite(h5, "/embeddings", dims[0] * m, e));
+    run->person_bytes = (double)m * sizeof(float);
     run->n_tokens = dims[1];
     run->width = dims[2];
     return map_rows(run, e, dims[0], m, NULL);

@@ -14,9 +14,17 @@ typedef struct {
     int n_keys;
 } px_report_sweep;
 
+/* What is paid; 0: not given, and no money is told. */
+typedef struct {
+    double usd_per_million_prompt, usd_per_million_new, usd_per_hour;
+} px_report_prices;
+
 typedef struct {
     const char *const *runs; /* run folders; there may be none where there is a sweep */
     int n_runs;
+    const char *const *stats; /* stats.tsv: the experiment's figures, before all else */
+    int n_stats;
+    px_report_prices prices;
     const px_report_sweep *sweeps; /* shown on the page behind the runs */
     int n_sweeps;
     const char *out_path; /* written atomically */

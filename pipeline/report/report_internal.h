@@ -76,7 +76,8 @@ typedef struct {
     /* people, without their ids */
     bool has_users; /* users.h5 was read */
     int64_t n_people, n_tokens, width;
-    double *at; /* [n_people, 2] */
+    double person_bytes, shared_bytes; /* of users.h5: what one more person adds, and the bank */
+    double *at;                        /* [n_people, 2] */
     double generic_at[2];
     px_spread spread; /* of the file: relative_spread() */
 } run_view;
@@ -125,7 +126,8 @@ typedef struct {
     const char *label;
     interval e;
     int colour, shape;
-    bool header;
+    bool header, has_published;
+    double published; /* a value of the paper, a hollow mark in the same row */
 } row_line;
 
 typedef struct {
@@ -133,11 +135,13 @@ typedef struct {
     int n;
     double scale; /* of what is printed: 100 for shares */
     int decimals;
+    bool dots; /* no bars: the axis need not begin where a bar would */
 } row_list;
 void px_rows_add(row_list *list, row_line line);
 /* The least or greatest of all estimates and ends of intervals, and of `best`, times scale. */
 double px_rows_end(const row_list *list, bool high, double best);
-/* axis: shared by the panels of a figure; from: where the bars begin. */
+/* axis: shared by the panels of a figure; from: where the bars begin, or a line of reference, NaN:
+ * none. */
 void px_rows_panel(page_view *page, const char *title, const char *x_label, const row_list *list,
                    const px_axis *axis, double from);
 
@@ -146,8 +150,13 @@ PX_CHECKED px_err *px_page_findings(page_view *page);
 PX_CHECKED px_err *px_page_curves(page_view *page);
 void px_page_evals(page_view *page);
 void px_page_map(page_view *page);
-/* answers.c: traits by arm, and answers side by side, where the job names such files. */
+/* answers.c: traits by arm, and answers side by side, where the job names such files; the traits
+ * are left to the experiment's figures where there are statistics. */
 PX_CHECKED px_err *px_page_answers(page_view *page);
+/* Reads the summary that traits wrote. */
+PX_CHECKED px_err *px_traits_read(const char *path, cJSON **out);
+/* Its means and effects as a table, and what a judge says. */
+void px_page_trait_tables(page_view *page, const cJSON *summary);
 PX_CHECKED px_err *px_page_facts(page_view *page);
 /* sweep.c: a section; *id counts the figures of the page. */
 PX_CHECKED px_err *px_page_sweep(px_str *out, const px_report_sweep *sweep, int *id);
@@ -162,5 +171,7 @@ void px_page_legend(page_view *page, const char *full, const char *broken);
 /* --- table.c --- */
 void px_table_tsv(const page_view *page);
 void px_table_tex(const page_view *page);
+/* Text for LaTeX: every mark that means something there is escaped. */
+void px_tex_text(px_str *out, const char *text);
 
 #endif

@@ -1,7 +1,7 @@
 /* rows.c - estimates with their intervals, one row each, so that no label can lie on another. */
 #include "report_internal.h"
 
-enum { WIDTH = 412, LEFT = 104, RIGHT = 130, TOP = 28, BOTTOM = 40, ROW = 19, HEADER = 22 };
+enum { WIDTH = 348, LEFT = 94, RIGHT = 112, TOP = 28, BOTTOM = 40, ROW = 19, HEADER = 22 };
 
 void px_rows_add(row_list *list, row_line line) {
     if (list->n < ROW_LINES_MAX) list->lines[list->n++] = line;
@@ -20,8 +20,9 @@ void px_html_interval(px_str *out, interval e, double scale, int decimals) {
 double px_rows_end(const row_list *list, bool high, double best) {
     for (int i = 0; i < list->n; i++) {
         const interval *e = &list->lines[i].e;
-        const double of[] = {e->value, e->low, e->high};
-        for (int k = 0; k < 3 && !list->lines[i].header; k++)
+        const double also = list->lines[i].has_published ? list->lines[i].published : NAN;
+        const double of[] = {e->value, e->low, e->high, also};
+        for (int k = 0; k < 4 && !list->lines[i].header; k++)
             if (isfinite(of[k]))
                 best = high ? fmax(best, list->scale * of[k]) : fmin(best, list->scale * of[k]);
     }
@@ -35,11 +36,13 @@ static void draw_estimate(const px_plot *p, const row_list *list, const row_line
     double x0 = px_plot_x(p, from), x1 = px_plot_x(p, scale * line->e.value);
     px_str_format(out, "<text class=\"label\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">",
                   p->left - 7, y + 4);
-    px_html_short(out, line->label, 15);
+    px_html_short(out, line->label, 14);
     px_str_text(out, "</text>");
-    px_str_format(out,
-                  "<rect class=\"bar s%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"10\"/>",
-                  line->colour, fmin(x0, x1), y - 5, fabs(x1 - x0));
+    if (isfinite(line->e.value) && !list->dots)
+        px_str_format(out,
+                      "<rect class=\"bar s%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                      "height=\"10\"/>",
+                      line->colour, fmin(x0, x1), y - 5, fabs(x1 - x0));
     if (interval_ends(line->e)) {
         double low = px_plot_x(p, scale * line->e.low), high = px_plot_x(p, scale * line->e.high);
         px_str_format(out,
@@ -52,8 +55,10 @@ static void draw_estimate(const px_plot *p, const row_list *list, const row_line
     double height = p->height - p->bottom - p->top;
     char classes[8];
     snprintf(classes, sizeof classes, "s%d", line->colour);
-    px_plot_mark(&plot, scale * line->e.value, 1 - (y - p->top) / height, line->shape, classes,
-                 NULL);
+    const double at = 1 - (y - p->top) / height;
+    px_plot_mark(&plot, scale * line->e.value, at, line->shape, classes, NULL);
+    if (line->has_published)
+        px_plot_mark(&plot, scale * line->published, at, PX_HOLLOW, "s8", "published of PRISM-X");
     px_str_format(out, "<text class=\"value\" x=\"%d\" y=\"%.1f\">", p->width - p->right + 7,
                   y + 4);
     px_html_interval(out, line->e, scale, list->decimals);
@@ -70,11 +75,14 @@ static void tell_rows(const row_list *list, px_str *text) {
         }
         const double scale = list->scale;
         const int decimals = list->decimals;
-        px_str_format(text, "%s%s, %s: %.*f", i ? " " : "", group, line->label, decimals,
-                      scale * line->e.value);
+        if (!isfinite(line->e.value)) continue;
+        px_str_format(text, "%s%s%s%s: %.*f", text->size ? " " : "", group, *group ? ", " : "",
+                      line->label, decimals, scale * line->e.value);
         if (interval_ends(line->e))
             px_str_format(text, " from %.*f to %.*f", decimals, scale * line->e.low, decimals,
                           scale * line->e.high);
+        if (line->has_published && isfinite(line->published))
+            px_str_format(text, ", published %.*f", decimals, scale * line->published);
         px_str_char(text, '.');
     }
 }
@@ -99,15 +107,17 @@ void px_rows_panel(page_view *page, const char *title, const char *x_label, cons
     tell_rows(list, &text);
     p.text = text.data ? text.data : "";
     px_plot_begin(&p);
-    px_str_format(page->out, "<line class=\"zero\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>\n",
-                  px_plot_x(&p, from), TOP, px_plot_x(&p, from), height - BOTTOM);
+    if (isfinite(from))
+        px_str_format(page->out,
+                      "<line class=\"zero\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>\n",
+                      px_plot_x(&p, from), TOP, px_plot_x(&p, from), height - BOTTOM);
     double y = TOP;
     for (int i = 0; i < list->n; i++) {
         const row_line *line = &list->lines[i];
         if (line->header) {
             px_str_format(page->out, "<text class=\"group s%d\" x=\"4\" y=\"%.1f\">", line->colour,
                           y + 15);
-            px_html_short(page->out, line->label, 56);
+            px_html_short(page->out, line->label, 50);
             px_str_text(page->out, "</text>\n");
         } else
             draw_estimate(&p, list, line, y + ROW / 2.0, from);

@@ -64,7 +64,7 @@ double px_plot_y(const px_plot *p, double value) {
 
 static void x_axis(const px_plot *p) {
     int bottom = p->height - p->bottom;
-    for (int i = 0; i < p->x.n; i++) {
+    for (int i = 0; i < p->x.n && !p->no_x; i++) {
         double x = px_plot_x(p, p->x.ticks[i]);
         px_str_format(p->out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>",
                       x, p->top, x, bottom);
@@ -74,7 +74,7 @@ static void x_axis(const px_plot *p) {
         px_str_text(p->out, "</text>");
     }
     px_str_format(p->out, "<text class=\"axis\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">",
-                  (p->left + p->width - p->right) / 2.0, bottom + 31);
+                  (p->left + p->width - p->right) / 2.0, bottom + PX_MIN(31, p->bottom - 9));
     px_html_text(p->out, p->x_label);
     px_str_text(p->out, "</text>\n");
 }
@@ -173,6 +173,9 @@ void px_plot_mark(const px_plot *p, double x, double y, int shape, const char *c
         px_str_format(p->out,
                       "<rect class=\"%s dot\" x=\"%.1f\" y=\"%.1f\" width=\"6.4\" height=\"6.4\"",
                       classes, cx - 3.2, cy - 3.2);
+    else if (shape == PX_HOLLOW)
+        px_str_format(p->out, "<path class=\"%s hollow\" d=\"M%.1f %.1fl6 6l-6 6l-6 -6z\"", classes,
+                      cx, cy - 6);
     else
         px_str_format(p->out, "<path class=\"%s dot\" d=\"M%.1f %.1fl5 5l-5 5l-5 -5z\"", classes,
                       cx, cy - 5);

@@ -24,6 +24,7 @@ typedef struct {
     int width, height, left, right, top, bottom;
     px_axis x, y;
     bool no_y;           /* rows in place of a y axis */
+    bool no_x;           /* whoever draws it has ticks of their own; the label stays */
     const char *title;   /* all four are plain text and are escaped here */
     const char *x_label; /* "" for none */
     const char *text;    /* what the panel shows, for those who do not see it */
@@ -37,7 +38,9 @@ double px_plot_y(const px_plot *plot, double value);
  * drawn by the least and the greatest of each of 250 stretches. */
 void px_plot_line(const px_plot *plot, const double *x, const double *y, int64_t n,
                   const char *classes);
-/* shape 0 disc, 1 ring, 2 square, 3 diamond; tip is safe text, shown on hover, or NULL. */
+enum { PX_HOLLOW = 4 };
+/* shape 0 disc, 1 ring, 2 square, 3 diamond, 4 hollow diamond; tip is safe text, shown on hover, or
+ * NULL. */
 void px_plot_mark(const px_plot *plot, double x, double y, int shape, const char *classes,
                   const char *tip);
 

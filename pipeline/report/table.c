@@ -56,13 +56,22 @@ void px_table_tsv(const page_view *page) {
 }
 
 /* --- LaTeX --- */
-static void tex_text(px_str *out, const char *text) {
+void px_tex_text(px_str *out, const char *text) {
     static const char marks[] = "\\{}$&#^_~%";
     static const char *const names[] = {
         "\\textbackslash{}",  "\\{", "\\}", "\\$", "\\&", "\\#", "\\textasciicircum{}", "\\_",
         "\\textasciitilde{}", "\\%"};
+    static const char *const greek[][2] = {
+        {"α", "$\\alpha$"}, {"β", "$\\beta$"}, {"τ", "$\\tau$"}, {"Tᵤ", "$T_u$"}};
     for (; *text; text++) {
         const char *mark = strchr(marks, *text);
+        size_t g = 0;
+        while (g < PX_COUNT(greek) && strncmp(text, greek[g][0], strlen(greek[g][0])) != 0) g++;
+        if (g < PX_COUNT(greek)) {
+            px_str_text(out, greek[g][1]);
+            text += strlen(greek[g][0]) - 1;
+            continue;
+        }
         if (mark)
             px_str_text(out, names[mark - marks]);
         else
@@ -100,11 +109,11 @@ void px_table_tex(const page_view *page) {
     for (int r = 0; r < page->n_runs; r++)
         for (int i = 0; i < page->runs[r].n_rows; i++) {
             const eval_row *row = &page->runs[r].rows[i];
-            tex_text(out, page->runs[r].label);
+            px_tex_text(out, page->runs[r].label);
             px_str_text(out, " & ");
-            tex_text(out, row->split);
+            px_tex_text(out, row->split);
             px_str_text(out, " & ");
-            tex_text(out, row->type);
+            px_tex_text(out, row->type);
             tex_count(out, row->n_pairs);
             tex_count(out, row->n_people);
             for (int w = 0; w < N_WHO; w++) tex_interval(out, row->accuracy[w]);

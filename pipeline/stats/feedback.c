@@ -7,10 +7,10 @@
 
 #include "stats_internal.h"
 
-typedef enum { WORDS, QUESTION, PRAISE, COMPLAINT, CORRECTION, FEATURES } feature;
-static const char *const outcomes[FEATURES] = {"feedback:words", "feedback:question",
-                                               "feedback:praise", "feedback:complaint",
-                                               "feedback:correction"};
+typedef enum { WORDS, QUESTION, PRAISE, COMPLAINT, CORRECTION, FEATURES = PX_FEEDBACKS } feature;
+const char *const px_feedback_names[PX_FEEDBACKS] = {"feedback:words", "feedback:question",
+                                                     "feedback:praise", "feedback:complaint",
+                                                     "feedback:correction"};
 /* Whole words, lower case; " " before and behind is added to the text. */
 static const char *const praise[] = {" thanks ",    " thank you ", " great ",       " good ",
                                      " helpful ",   " nice ",      " perfect ",     " love ",
@@ -61,6 +61,11 @@ static double feature_of(feature f, const px_turn *turn, const px_str *text) {
     default:
         return holds(text, correction);
     }
+}
+
+double px_feedback_value(int which, const px_turn *turn, px_str *room) {
+    plain_text(turn, room);
+    return room->failed ? NAN : feature_of((feature)which, turn, room);
 }
 
 /* The one slot a turn went to, or -1. */
@@ -188,7 +193,7 @@ static px_err *feature_rows(const turns_design *d, feature f, const double *x_ke
     char note[PX_TERM_MAX] = "";
     if (!fit->ok) snprintf(note, sizeof note, "not fitted: %s", fit->why);
     const px_about about = {.family = PX_FAMILY_DYNAMICS,
-                            .outcome = outcomes[f],
+                            .outcome = px_feedback_names[f],
                             .model = "lmm",
                             .note = note,
                             .source = -1,

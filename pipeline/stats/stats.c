@@ -91,10 +91,11 @@ typedef enum {
     TASK_TOBIT,
     TASK_FEEDBACK,
     TASK_TRAITS,
+    TASK_DESCRIBE,
     TASKS
 } task_kind;
 
-static const int task_parts[TASKS] = {3, 2, 2, 4, 4, 4, 1, 1, 1}; /* outcomes of each */
+static const int task_parts[TASKS] = {3, 2, 2, 4, 4, 4, 1, 1, 1, 3}; /* outcomes of each */
 
 static px_err *task_do(const px_study *study, task_kind kind, px_trial_source source, int part,
                        px_table *table) {
@@ -114,6 +115,8 @@ static px_err *task_do(const px_study *study, task_kind kind, px_trial_source so
         return px_tobit_rows(study, source, table);
     case TASK_FEEDBACK:
         return once ? px_feedback_rows(study, table) : NULL;
+    case TASK_DESCRIBE:
+        return px_describe_rows(study, (int)source, part, table);
     default:
         return once && study->job->traits ? px_traits_rows(study, table) : NULL;
     }

@@ -240,6 +240,12 @@ PX_CHECKED px_err *px_ordinal_rows(const px_study *study, px_trial_source source
                                    px_table *table);
 PX_CHECKED px_err *px_feedback_rows(const px_study *study, px_table *table);
 PX_CHECKED px_err *px_traits_rows(const px_study *study, px_table *table);
+enum { PX_FEEDBACKS = 5 };
+extern const char *const px_feedback_names[PX_FEEDBACKS]; /* outcomes */
+/* One of them of a user's turn; room is scratch. */
+double px_feedback_value(int which, const px_turn *turn, px_str *room);
+/* Means: part 0 sliders and bids, 1 tokens and time, 2 user turns. */
+PX_CHECKED px_err *px_describe_rows(const px_study *study, int source, int part, px_table *table);
 /* Collective. Also appends the shares of topics to json. */
 PX_CHECKED px_err *px_topics_rows_all(const px_ranks *ranks, const px_study *study, px_table *table,
                                       px_str *json);

@@ -187,6 +187,7 @@ px_err *px_topics_rows_all(const px_ranks *ranks, const px_study *study, px_tabl
         err = divergence_row_all(ranks, study, &o, s, table, json);
     for (int s = 0; s < PX_SOURCES && !err && ranks->rank == 0; s++)
         err = diversity_rows(&o, s, table);
+    if (!err && o.n && ranks->rank == 0) err = px_topic_share_rows(study, &o, table);
     err = px_agree_all(ranks, err);
     px_openings_free(&o);
     return err;

@@ -30,5 +30,14 @@ PX_CHECKED px_err *px_openings_cluster(px_openings *openings, uint64_t seed);
 PX_CHECKED px_err *px_openings_homogeneity(const px_openings *openings, int source, double *out);
 /* Vendi score (Friedman & Dieng 2023): e to the entropy of the eigenvalues of the cosines / n. */
 PX_CHECKED px_err *px_openings_vendi(const px_openings *openings, int source, double *out);
+/* Rows topic_share: each topic's share of a source's openings; its note names the words that mark
+ * it, of those that five people or more used. */
+PX_CHECKED px_err *px_topic_share_rows(const px_study *study, const px_openings *openings,
+                                       px_table *table);
+/* The next word of lower-case letters, digits and bytes of other scripts from *at on: its first
+ * byte, its end and its hash. false: none is left. */
+bool px_word_next(const char *text, size_t size, size_t *at, size_t *start, uint64_t *hash);
+/* The first user turn that says something, or NULL. */
+const px_turn *px_opening_turn(const px_trial *trial);
 
 #endif

@@ -15,11 +15,11 @@ static uint64_t fnv(uint64_t h, const char *text, size_t n) {
     return h;
 }
 
-/* The next word of lower-case letters, digits and bytes of other scripts; its hash. false: none. */
-static bool word_next(const char *text, size_t size, size_t *at, uint64_t *hash) {
+bool px_word_next(const char *text, size_t size, size_t *at, size_t *start, uint64_t *hash) {
     while (*at < size && !isalnum((unsigned char)text[*at]) && (unsigned char)text[*at] < 0x80)
         ++*at;
     if (*at >= size) return false;
+    *start = *at;
     *hash = 14695981039346656037u;
     while (*at < size && (isalnum((unsigned char)text[*at]) || (unsigned char)text[*at] >= 0x80)) {
         char c = text[*at];
@@ -30,7 +30,7 @@ static bool word_next(const char *text, size_t size, size_t *at, uint64_t *hash)
     return true;
 }
 
-static const px_turn *opening_of(const px_trial *trial) {
+const px_turn *px_opening_turn(const px_trial *trial) {
     for (int t = 0; t < trial->n_turns; t++)
         if (trial->turns[t].size) return &trial->turns[t];
     return NULL;
@@ -60,12 +60,12 @@ static px_err *distinct_count(const px_study *study, int source, size_t room, do
         PX_NO_MEMORY();
     }
     for (int64_t t = 0; t < study->trials->n; t++) {
-        const px_turn *turn = opening_of(&study->trials->at[t]);
-        size_t at = 0;
+        const px_turn *turn = px_opening_turn(&study->trials->at[t]);
+        size_t at = 0, start = 0;
         uint64_t hash = 0, last = 0;
         bool first = true;
         if ((int)study->trials->at[t].source != source || !turn) continue;
-        while (word_next(turn->user, turn->size, &at, &hash)) {
+        while (px_word_next(turn->user, turn->size, &at, &start, &hash)) {
             words[n++] = hash;
             if (!first) pairs[m++] = fnv(last, (const char *)&hash, sizeof hash);
             last = hash;
@@ -81,11 +81,11 @@ static px_err *distinct_count(const px_study *study, int source, size_t room, do
 
 /* Counts of the places of one text; returns how many are not 0. */
 static int text_count(const px_turn *turn, double counts[PX_TOPIC_DIMS]) {
-    size_t at = 0;
+    size_t at = 0, start = 0;
     uint64_t hash = 0;
     int n = 0;
     memset(counts, 0, PX_TOPIC_DIMS * sizeof *counts);
-    while (word_next(turn->user, turn->size, &at, &hash)) {
+    while (px_word_next(turn->user, turn->size, &at, &start, &hash)) {
         double *c = &counts[(hash ^ hash >> 32) % PX_TOPIC_DIMS];
         n += !(*c > 0);
         *c += 1;
@@ -112,7 +112,7 @@ px_err *px_openings_new(const px_study *study, px_openings *out) {
     size_t room = 0;
     *out = (px_openings){0};
     for (int64_t t = 0; t < study->trials->n; t++) {
-        const px_turn *turn = opening_of(&study->trials->at[t]);
+        const px_turn *turn = px_opening_turn(&study->trials->at[t]);
         room += turn ? turn->size / 2 + 1 : 0;
     }
     out->at = calloc((size_t)study->trials->n + 1, sizeof *out->at);
@@ -121,7 +121,7 @@ px_err *px_openings_new(const px_study *study, px_openings *out) {
     if (!out->at || !out->index || !out->value) PX_NO_MEMORY();
     for (int64_t t = 0; t < study->trials->n; t++) {
         const px_trial *trial = &study->trials->at[t];
-        const px_turn *turn = opening_of(trial);
+        const px_turn *turn = px_opening_turn(trial);
         if (!turn || text_count(turn, counts) == 0) continue;
         px_opening *o = &out->at[out->n++];
         *o = (px_opening){.start = out->n_values,

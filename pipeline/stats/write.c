@@ -88,5 +88,5 @@ void px_row_json(const px_row *row, px_str *out) {
     json_number(out, "n_people", row->n_people < 0 ? NAN : (double)row->n_people);
     json_text(out, "source", row->source < 0 ? "" : px_source_names[row->source]);
     json_text(out, "note", row->note);
-    out->data[--out->size] = '}';
+    if (!out->failed) out->data[out->size - 1] = '}'; /* in place of the last comma */
 }

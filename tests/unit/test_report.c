@@ -4,6 +4,7 @@
 #include "html.h"
 #include "pca.h"
 #include "report.h"
+#include "report_page.h"
 #include "report_runs.h"
 #include "svg.h"
 
@@ -175,32 +176,6 @@ static void map_of_few_or_equal_people(void **state) {
 }
 
 /* --- pages --- */
-/* Every tag that is opened is closed, in order; no attribute or text breaks out. */
-static void assert_balanced(const char *text) {
-    char open[64][16];
-    int depth = 0;
-    for (const char *at = strchr(text, '<'); at; at = strchr(at + 1, '<')) {
-        char name[16];
-        size_t n = strcspn(at + 1 + (at[1] == '/'), " >/");
-        const char *end = strchr(at, '>');
-        assert_non_null(end);
-        if (at[1] == '!') continue;
-        assert_in_range(n, 1, sizeof name - 1);
-        snprintf(name, sizeof name, "%.*s", (int)n, at + 1 + (at[1] == '/'));
-        if (!strcmp(name, "meta") || end[-1] == '/') continue;
-        if (at[1] != '/') {
-            assert_in_range(depth, 0, 63);
-            snprintf(open[depth++], sizeof open[0], "%s", name);
-        } else {
-            if (depth == 0 || strcmp(open[depth - 1], name) != 0)
-                fail_msg("</%s> closes <%s>: %.80s", name, depth ? open[depth - 1] : "", at);
-            depth--;
-        }
-        at = end;
-    }
-    assert_int_equal(depth, 0);
-}
-
 static char *page_of(const char *dir, const char *const *names, int n, px_report_format format) {
     const char *paths[8];
     px_bytes bytes = {0};
@@ -215,16 +190,6 @@ static char *page_of(const char *dir, const char *const *names, int n, px_report
     free(out);
     if (format == PX_REPORT_HTML) assert_balanced(bytes.data);
     return bytes.data;
-}
-
-static int count(const char *text, const char *part) {
-    int n = 0;
-    while ((text = strstr(text, part))) n++, text += strlen(part);
-    return n;
-}
-
-static void assert_has(const char *page, const char *part) {
-    if (!strstr(page, part)) fail_msg("not in the page: %s", part);
 }
 
 static const char *const sections[] = {"findings", "accuracy", "deltas", "types", "training",

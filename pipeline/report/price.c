@@ -1,0 +1,191 @@
+/* price.c - what personalisation costs, beside what it is worth: tokens, seconds, energy, money,
+ * storage, training. A cost that nobody recorded is said to be unknown, never put at 0. */
+#include <string.h>
+
+#include "figure.h"
+
+static const char rank[] = "rank:preference";
+
+/* The run that is called as the arm is. */
+static const run_view *run_of(const exp_view *exp, const char *arm) {
+    for (int r = 0; r < exp->page->n_runs; r++)
+        if (!strcmp(exp->page->runs[r].label, arm)) return &exp->page->runs[r];
+    return NULL;
+}
+
+/* The first source that knows this of the arm. */
+static const stat_row *cost_row(const exp_view *exp, const char *outcome, const char *arm) {
+    for (int s = 0; s < N_STUDY_SOURCES; s++) {
+        const stat_row *row = px_stat_find(exp->study, outcome, "mean", s, arm, NULL, NULL);
+        if (row) return row;
+    }
+    return NULL;
+}
+
+static const stat_row *first_of(const exp_view *exp, const char *prefix, const char *arm) {
+    for (int s = 0; s < N_STUDY_SOURCES; s++) {
+        const stat_row *row = px_stat_find(exp->study, rank, "plackett_luce", s, prefix, arm, NULL);
+        if (row) return row;
+    }
+    return NULL;
+}
+
+static double value_of(const stat_row *row) { return row ? row->estimate : NAN; }
+
+static double dollars(const exp_view *exp, double prompt, double written) {
+    const px_report_prices *p = &exp->page->job->prices;
+    if (!(p->usd_per_million_prompt > 0) && !(p->usd_per_million_new > 0)) return NAN;
+    return (p->usd_per_million_prompt * prompt + p->usd_per_million_new * written) / 1e6;
+}
+
+static void rough_cell(px_str *out, double value) {
+    px_str_text(out, "<td class=\"n\">");
+    px_html_rough(out, value);
+    px_str_text(out, "</td>");
+}
+
+static void answers_row(const exp_view *exp, const char *arm) {
+    px_str *out = exp->page->out;
+    const double prompt = value_of(cost_row(exp, "tokens:prompt", arm));
+    const double written = value_of(cost_row(exp, "tokens:new", arm));
+    px_str_text(out, "<tr><th scope=\"row\">");
+    px_html_name(out, arm);
+    px_str_text(out, "</th><td class=\"n\">");
+    px_html_interval(out, px_row_interval(first_of(exp, "worth:", arm)), 1, 2);
+    px_str_text(out, "</td>");
+    px_html_cell(out, value_of(cost_row(exp, "tokens:context", arm)), 1);
+    px_html_cell(out, prompt, 1);
+    px_html_cell(out, written, 1);
+    px_html_cell(out, value_of(cost_row(exp, "characters", arm)), 0);
+    px_str_text(out, "<td class=\"n\">");
+    px_html_fixed(out, 100 * value_of(cost_row(exp, "error", arm)), 1);
+    px_str_text(out, "</td>");
+    rough_cell(out, 1000 * dollars(exp, prompt, written));
+    px_str_text(out, "</tr>\n");
+}
+
+static void answers_table(const exp_view *exp) {
+    static const char *const heads[] = {
+        "arm",        "worth",      "context tokens", "prompt tokens",
+        "new tokens", "characters", "errors, %",      "$ per 1,000 answers"};
+    px_html_table(exp->page->out, "What an answer costs, beside the arm’s worth: means", heads,
+                  (int)PX_COUNT(heads));
+    for (int a = 0; a < exp->study->n_arms; a++) answers_row(exp, exp->study->arms[a]);
+    px_html_table_end(exp->page->out);
+}
+
+static double hours_usd(const exp_view *exp, double seconds) {
+    const double price = exp->page->job->prices.usd_per_hour;
+    return price > 0 ? price * seconds / 3600 : NAN;
+}
+
+/* Training as a whole, for one person, and for one unit of log-worth over the reference, where that
+ * is clear of 0. */
+static void training_row(const exp_view *exp, const char *arm, const run_view *run) {
+    px_str *out = exp->page->out;
+    const double seconds = px_run_view_sum(run, S_TIME);
+    const stat_row *gain = first_of(exp, "", arm);
+    const bool gained = gain && gain->low > 0;
+    const double energy = px_json_find_f64(run->manifest, "energy_j", NAN);
+    px_str_text(out, "<tr><th scope=\"row\">");
+    px_html_name(out, arm);
+    px_str_text(out, "</th><td class=\"n\">");
+    px_html_duration(out, seconds);
+    px_str_text(out, "</td>");
+    rough_cell(out, energy / 3600);
+    rough_cell(out, hours_usd(exp, seconds));
+    px_html_cell(out, run->n_people > 0 ? (double)run->n_people : NAN, 0);
+    px_str_text(out, "<td class=\"n\">");
+    px_html_duration(out, run->n_people > 0 ? seconds / (double)run->n_people : NAN);
+    px_str_text(out, "</td><td class=\"n\">");
+    px_html_interval(out, px_row_interval(gain), 1, 2);
+    px_str_text(out, "</td><td class=\"n\">");
+    px_html_duration(out, gained ? seconds / gain->estimate : NAN);
+    px_str_text(out, "</td>");
+    rough_cell(out, gained ? hours_usd(exp, seconds) / gain->estimate : NAN);
+    px_str_text(out, "<td class=\"n\">");
+    px_html_bytes(out, run->person_bytes > 0 ? run->person_bytes : NAN);
+    px_str_text(out, "</td><td class=\"n\">");
+    px_html_bytes(out, run->shared_bytes > 0 ? run->shared_bytes : NAN);
+    px_str_text(out, "</td></tr>\n");
+}
+
+static int training_table(const exp_view *exp) {
+    static const char *const heads[] = {"arm",
+                                        "time of steps",
+                                        "energy, Wh",
+                                        "money, $",
+                                        "people",
+                                        "time a person",
+                                        "log-worth gained",
+                                        "time per unit gained",
+                                        "$ per unit gained",
+                                        "storage a person",
+                                        "storage, shared"};
+    int n = 0;
+    for (int a = 0; a < exp->study->n_arms; a++) {
+        const run_view *run = run_of(exp, exp->study->arms[a]);
+        if (!run) continue;
+        if (n++ == 0)
+            px_html_table(exp->page->out, "What training cost, by the run of the arm’s name", heads,
+                          (int)PX_COUNT(heads));
+        training_row(exp, exp->study->arms[a], run);
+    }
+    if (n) px_html_table_end(exp->page->out);
+    return n;
+}
+
+static void tell_trials(const exp_view *exp) {
+    px_str *out = exp->page->out;
+    for (int s = 0; s < N_STUDY_SOURCES; s++) {
+        const stat_row *seconds =
+            px_stat_find(exp->study, "seconds", "mean", s, "trial", NULL, NULL);
+        const stat_row *usd = px_stat_find(exp->study, "usd", "mean", s, "trial", NULL, NULL);
+        if (!seconds && !usd) continue;
+        px_str_format(out, "<p>A trial of %s", px_source_titles[s]);
+        if (seconds) {
+            px_str_text(out, " took ");
+            px_html_duration(out, seconds->estimate);
+            px_str_text(out, " on average");
+        }
+        if (usd) {
+            px_str_text(out, seconds ? " and cost $" : " cost $");
+            px_html_rough(out, usd->estimate);
+            px_str_text(out, " of the player’s tokens");
+        }
+        px_str_text(out, ", of all arms together: no part of it is one arm’s.</p>\n");
+    }
+}
+
+void px_page_price(const exp_view *exp) {
+    px_str *out = exp->page->out;
+    const px_report_prices *prices = &exp->page->job->prices;
+    bool energy = false;
+    px_str_text(out, "<section id=\"price\"><h2>The price of personalisation</h2>\n<p>Tokens of "
+                     "context stem from the user: text before the prompt, or soft tokens. Worth "
+                     "is people’s where there are any, else the first simulation’s.</p>\n");
+    answers_table(exp);
+    tell_trials(exp);
+    const int n = training_table(exp);
+    for (int r = 0; r < exp->page->n_runs; r++)
+        energy |= isfinite(px_json_find_f64(exp->page->runs[r].manifest, "energy_j", NAN));
+    px_str_text(out, "<ul class=\"notes\">");
+    if (!(prices->usd_per_million_prompt > 0) && !(prices->usd_per_million_new > 0))
+        px_str_text(out, "<li>Money for tokens: no price was given (--usd-per-million-prompt, "
+                         "--usd-per-million-new).</li>\n");
+    if (n == 0)
+        px_str_text(out, "<li>Training and storage: no run folder is called as an arm is, so "
+                         "nothing is known of them.</li>\n");
+    if (n && !(prices->usd_per_hour > 0))
+        px_str_text(out, "<li>Money for training: no price was given (--usd-per-hour).</li>\n");
+    if (n && !energy)
+        px_str_text(out, "<li>Energy: the machine’s counters (RAPL) could not be read, or the runs "
+                         "are older than their recording.</li>\n");
+    if (n)
+        px_str_text(out, "<li>Time and money per unit of log-worth stand only where the whole "
+                         "interval of the gain lies above 0. Storage a person: what a person adds "
+                         "to users.h5; shared: the bank of all people. The adapter is not "
+                         "counted.</li>\n");
+    px_str_text(out, "<li>Seconds of an answer by arm: trials do not record them.</li>\n");
+    px_str_text(out, "</ul></section>\n");
+}
