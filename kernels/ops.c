@@ -170,7 +170,7 @@ static double product(px_stream *s, px_type type, int64_t m, int64_t n, int64_t 
 
 px_err *px_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_weight **out) {
     assert(is_mat(source) && pack != 0);
-    assert(!px_pack_bits(pack) || (type == PX_BF16 && (pack & PX_PACK_PANELS)));
+    assert(!px_pack_bits(pack) || type == PX_BF16);
     return s->backend->weight_new(s, source, type, pack, out);
 }
 px_err *px_weight_update(px_stream *s, px_weight *w, px_mat source) {

@@ -101,8 +101,10 @@ typedef enum {
     PX_PACK_BACKWARD = 2, /* px_op_linear_backward_input */
     PX_PACK_ROWS = 4,     /* keeps plain rows: all that px_op_head and its backwards need */
     PX_PACK_PANELS = 8,   /* px_op_linear in place of FORWARD: as fast as memory at one row too */
-    PX_PACK_Q8 = 16,      /* with PANELS, bf16: the weight in 8 bits, as GGUF's Q8_0 … */
-    PX_PACK_Q4 = 32       /* … or in 4, as Q4_1; products see it rounded to bf16 */
+    PX_PACK_Q8 = 16,      /* with bf16: the weight in 8 bits, as GGUF's Q8_0 … */
+    PX_PACK_Q4 = 32 /* … or in 4, as Q4_1; products see it rounded to bf16. With FORWARD or BACKWARD
+                       a GPU keeps the codes and widens them for each product, a CPU the rounded
+                       values; with PANELS the other way round */
 } px_pack;
 /* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are
  * copied). */

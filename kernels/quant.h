@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "backend.h"
+
 enum { QUANT_BLOCK = 32 };
 
 /* x rounded to half precision (11 bits, to even; large ones to infinity), as f32. */
@@ -53,6 +55,22 @@ static inline void quant_4(const float *x, int n, quant_block *out) {
 static inline float quant_value(int bits, const quant_block *block, int i) {
     if (bits == 8) return block->scale * (float)((int)block->q[i] - 128);
     return block->scale * (float)block->q[i] + block->least;
+}
+
+static inline void quant_any(int bits, const float *x, int n, quant_block *out) {
+    if (bits == 8)
+        quant_8(x, n, out);
+    else
+        quant_4(x, n, out);
+}
+/* A row x [n] as its blocks stand for it, rounded to bf16. */
+static inline void quant_row(int bits, const float *x, int64_t n, uint16_t *out) {
+    for (int64_t first = 0; first < n; first += QUANT_BLOCK) {
+        const int size = (int)PX_MIN((int64_t)QUANT_BLOCK, n - first);
+        quant_block block;
+        quant_any(bits, x + first, size, &block);
+        for (int i = 0; i < size; i++) out[first + i] = px_bf16_of(quant_value(bits, &block, i));
+    }
 }
 
 #endif

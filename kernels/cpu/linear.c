@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "quant.h"
 #include "vec.h"
 
 /* --- packing --- */
@@ -120,6 +121,21 @@ static px_err *convert_all(px_stream *s, px_mat *source, px_type type, void **me
     return NULL;
 }
 
+/* *source becomes what its blocks of 8 or 4 bits stand for, in bf16. */
+static px_err *quantise_all(px_stream *s, px_mat *source, int bits, void **memory) {
+    const int64_t n = source->cols;
+    if (source->type != PX_F32) PX_PASS(convert_all(s, source, PX_F32, memory));
+    uint16_t *codes = malloc((size_t)(source->rows * n) * sizeof *codes + 1);
+    if (!codes) PX_FAIL(PX_RUN_FAILED, "out of memory: %lld quantised weights", (long long)n);
+#pragma omp parallel for num_threads(s->threads) schedule(static)
+    for (int64_t i = 0; i < source->rows; i++)
+        quant_row(bits, px_mat_row(*source, i), n, codes + i * n);
+    free(*memory);
+    *memory = codes;
+    *source = px_mat_of(codes, PX_BF16, source->rows, n);
+    return NULL;
+}
+
 /* What is packed is rounded to the compute type, also where products of it are computed in f32. It
  * is widened before it is packed: oneDNN has no fast way from bf16 rows to f32 blocks. */
 px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
@@ -129,6 +145,8 @@ px_err *cpu_weight_update(px_stream *s, px_weight *base, px_mat source) {
     if (w->panels) cpu_panels_fill(s, w, source); /* rounds by itself */
     if (w->rows) convert_rows(s, px_mat_of(w->rows, base->type, base->out, base->in), source);
     if (!(base->pack & (PX_PACK_FORWARD | PX_PACK_BACKWARD))) return NULL;
+    if (px_pack_bits(base->pack))
+        PX_PASS_TO(done, quantise_all(s, &source, px_pack_bits(base->pack), &memory));
     if (w->packed != base->type && source.type != base->type)
         PX_PASS_TO(done, convert_all(s, &source, base->type, &memory));
     if (w->packed == PX_F32 && source.type != PX_F32)

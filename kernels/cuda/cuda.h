@@ -64,7 +64,9 @@ void cuda_gemm(px_stream *s, cu_gemm product);
 /* --- weights --- */
 typedef struct {
     px_weight base;
-    void *rows; /* device: [out, in] of the compute type; quantised ones rounded to bf16 */
+    void *rows; /* device: [out, in] of the compute type; quantised ones rounded to bf16, or … */
+    uint8_t *codes; /* … NULL, and their codes and scales here (launch.h, cu_coded) */
+    float *scales;
 } cuda_weight;
 cu_mat cuda_weight_mat(const px_weight *w);
 

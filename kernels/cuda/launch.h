@@ -98,6 +98,15 @@ void cu_adamw(cu_queue *q, float *p, float *m, float *v, const float *g, int64_t
 enum { CU_PIECE = 4096 };
 void cu_sum_squares(cu_queue *q, double *sums, const float *g, int64_t n);
 
+/* --- quant.cu --- */
+typedef struct {
+    const uint8_t *codes; /* 32 bytes a block in 8 bits, 16 in 4 */
+    const float *scales;  /* a block's scale; in 4 bits scale, least */
+    int64_t blocks;       /* of a row */
+    int32_t bits, unused;
+} cu_coded;
+void cu_dequantise(cu_queue *q, cu_mat to, cu_coded from);
+
 /* --- exact.cu --- */
 /* *bad (device, all ones before): the least index of a value that was left out. */
 void cu_exact_add(cu_queue *q, int64_t *high, int64_t *low, const float *g, int64_t n,

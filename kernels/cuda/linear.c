@@ -1,4 +1,5 @@
 /* linear.c - weights on the device, linear layers and adapters over them. */
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,43 +10,83 @@ cu_mat cuda_weight_mat(const px_weight *w) {
     return (cu_mat){((const cuda_weight *)w)->rows, w->out, w->in, w->in, w->type == PX_BF16, 0};
 }
 
-/* A row as its blocks stand for it, rounded to bf16. */
-static void quantise_row(float *x, int64_t n, int bits, uint16_t *out) {
+/* The weight as a matrix for a product: coded ones are widened into scratch. */
+static cu_mat product_mat(px_stream *s, const px_weight *base) {
+    const cuda_weight *w = (const cuda_weight *)base;
+    cu_mat m = cuda_weight_mat(base);
+    if (!w->codes) return m;
+    const int64_t blocks = (base->in + QUANT_BLOCK - 1) / QUANT_BLOCK;
+    m.data = cuda_room(s, (size_t)(base->out * base->in) * sizeof(uint16_t));
+    if (m.data)
+        cu_dequantise(cuda_queue(s), m,
+                      (cu_coded){w->codes, w->scales, blocks, px_pack_bits(base->pack), 0});
+    return m;
+}
+
+/* A row's codes and scales, as quant.cu reads them. */
+static void code_row(int bits, const float *x, int64_t n, uint8_t *codes, float *scales) {
     for (int64_t first = 0; first < n; first += QUANT_BLOCK) {
-        const int size = (int)PX_MIN((int64_t)QUANT_BLOCK, n - first);
-        quant_block block;
-        if (bits == 8)
-            quant_8(x + first, size, &block);
-        else
-            quant_4(x + first, size, &block);
-        for (int i = 0; i < size; i++) out[first + i] = px_bf16_of(quant_value(bits, &block, i));
+        quant_block block = {0};
+        quant_any(bits, x + first, (int)PX_MIN((int64_t)QUANT_BLOCK, n - first), &block);
+        *scales++ = block.scale;
+        if (bits == 4) *scales++ = block.least;
+        if (bits == 8) {
+            memcpy(codes, block.q, QUANT_BLOCK);
+            codes += QUANT_BLOCK;
+        } else {
+            for (int k = 0; k < QUANT_BLOCK / 2; k++)
+                *codes++ = (uint8_t)(block.q[k] | block.q[k + QUANT_BLOCK / 2] << 4);
+        }
     }
 }
 
-/* On the host, row by row: a source on the device comes over first. */
+static size_t code_bytes(const px_weight *w) {
+    const int64_t blocks = w->out * ((w->in + QUANT_BLOCK - 1) / QUANT_BLOCK);
+    return (size_t)(blocks * (px_pack_bits(w->pack) == 8 ? QUANT_BLOCK : QUANT_BLOCK / 2));
+}
+/* Scales of a row. */
+static int64_t row_scales(const px_weight *w) {
+    return (w->in + QUANT_BLOCK - 1) / QUANT_BLOCK * (px_pack_bits(w->pack) == 8 ? 1 : 2);
+}
+static size_t scale_bytes(const px_weight *w) {
+    return (size_t)(w->out * row_scales(w)) * sizeof(float);
+}
+
+/* On the host, row by row: a source on the device comes over first. Codes go to the device, or what
+ * they stand for, rounded to bf16. */
 static px_err *quantise(px_stream *s, cuda_weight *w, cu_mat source) {
-    const int64_t n = w->base.in, bits = px_pack_bits(w->base.pack);
-    const size_t size = source.bf16 ? 2 : 4;
+    const int64_t n = w->base.in, n_out = w->base.out;
+    const int bits = px_pack_bits(w->base.pack);
+    const size_t size = source.bf16 ? 2 : 4,
+                 row_codes = code_bytes(&w->base) / (size_t)(n_out + !n_out);
+    const size_t bytes = w->codes ? code_bytes(&w->base) : (size_t)(n_out * n) * sizeof(uint16_t);
     px_err *err = NULL;
-    char *rows = malloc((size_t)(w->base.out * n) * size + 1);
-    float *row = malloc((size_t)n * sizeof *row + 1);
-    uint16_t *out = malloc((size_t)(w->base.out * n) * sizeof *out + 1);
-    if (!rows || !row || !out) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    char *rows = malloc((size_t)(n_out * n) * size + 1), *out = malloc(bytes + 1);
+    float *wide = malloc((size_t)(s->threads * n) * sizeof *wide + 1);
+    float *scales = malloc(scale_bytes(&w->base) + 1);
+    if (!rows || !out || !wide || !scales) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
     cu_copy_rows(cuda_queue(s),
                  (cu_rows){rows, source.data, (size_t)n * size, (size_t)source.stride * size,
-                           (size_t)n * size, (size_t)w->base.out},
+                           (size_t)n * size, (size_t)n_out},
                  CU_TO_HOST);
     cu_wait(cuda_queue(s));
-    for (int64_t i = 0; i < w->base.out; i++) {
+#pragma omp parallel for num_threads(s->threads) schedule(static)
+    for (int64_t i = 0; i < n_out; i++) {
+        float *row = wide + omp_get_thread_num() * n;
         for (int64_t j = 0; j < n; j++)
             row[j] = source.bf16 ? px_f32_of(((const uint16_t *)(void *)rows)[i * n + j])
                                  : ((const float *)(void *)rows)[i * n + j];
-        quantise_row(row, n, (int)bits, out + i * n);
+        if (w->codes)
+            code_row(bits, row, n, (uint8_t *)out + (size_t)i * row_codes,
+                     scales + row_scales(&w->base) * i);
+        else
+            quant_row(bits, row, n, (uint16_t *)(void *)out + i * n);
     }
-    cu_copy(cuda_queue(s), w->rows, out, (size_t)(w->base.out * n) * sizeof *out, CU_TO_DEVICE);
+    cu_copy(cuda_queue(s), w->codes ? (void *)w->codes : w->rows, out, bytes, CU_TO_DEVICE);
+    if (w->codes) cu_copy(cuda_queue(s), w->scales, scales, scale_bytes(&w->base), CU_TO_DEVICE);
     cu_wait(cuda_queue(s));
 done:
-    free(rows), free(row), free(out);
+    free(rows), free(out), free(wide), free(scales);
     return err;
 }
 
@@ -65,10 +106,18 @@ px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_
     cuda_weight *w = calloc(1, sizeof *w);
     if (!w) PX_NO_MEMORY();
     w->base = (px_weight){s->backend, source.rows, source.cols, type, pack, 0};
-    w->base.bytes = source.rows * source.cols * (int64_t)px_type_size(type);
-    w->rows = cu_new((size_t)w->base.bytes);
+    /* Rows and panels are read a few at a time: they stay bf16. */
+    const bool coded = px_pack_bits(pack) && !(pack & (PX_PACK_PANELS | PX_PACK_ROWS));
+    if (coded) {
+        w->base.bytes = (int64_t)(code_bytes(&w->base) + scale_bytes(&w->base));
+        w->codes = cu_new(code_bytes(&w->base));
+        w->scales = cu_new(scale_bytes(&w->base));
+    } else {
+        w->base.bytes = source.rows * source.cols * (int64_t)px_type_size(type);
+        w->rows = cu_new((size_t)w->base.bytes);
+    }
     px_err *err = NULL;
-    if (w->rows)
+    if (w->rows || (w->codes && w->scales))
         err = cuda_weight_update(s, &w->base, source);
     else
         err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
@@ -85,6 +134,8 @@ px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_
 void cuda_weight_free(px_weight *base) {
     cuda_weight *w = (cuda_weight *)base;
     if (w->rows) cu_free(w->rows);
+    if (w->codes) cu_free(w->codes);
+    if (w->scales) cu_free(w->scales);
     free(w);
 }
 
@@ -92,7 +143,7 @@ static cuda_use use_of(bool add) { return add ? CUDA_BOTH : CUDA_OUT; }
 
 void cuda_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
     const cu_gemm g = {.a = cuda_mat(s, x, CUDA_IN),
-                       .b = cuda_weight_mat(w),
+                       .b = product_mat(s, w),
                        .c = cuda_mat(s, y, use_of(add)),
                        .b_turned = 1,
                        .add = add};
@@ -102,7 +153,7 @@ void cuda_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add)
 
 void cuda_linear_backward_input(px_stream *s, px_mat dx, px_mat dy, const px_weight *w, bool add) {
     const cu_gemm g = {.a = cuda_mat(s, dy, CUDA_IN),
-                       .b = cuda_weight_mat(w),
+                       .b = product_mat(s, w),
                        .c = cuda_mat(s, dx, use_of(add)),
                        .add = add};
     if (cuda_ready(s)) cuda_gemm(s, g);

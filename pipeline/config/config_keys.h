@@ -40,7 +40,7 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("data.strict", bool, data_strict, false, 0, 0, R, "anything left out for being broken is an error") \
     KEY("model.path", text, model_path, "", 0, 0, N, "Hugging Face folder or GGUF file") \
     KEY("model.template", choice, model_template, 0, 0, "auto chatml llama2 llama3 zephyr mistral", R, "chat template; auto: the model's own") \
-    KEY("precision", choice, precision, PX_PRECISION_BF16, 0, "bf16 f32 q8_0 q4_1", R, "of the frozen base model and activations; q8_0 and q4_1: weights in 8 or 4 bits, for generate and serve") \
+    KEY("precision", choice, precision, PX_PRECISION_BF16, 0, "bf16 f32 q8_0 q4_1", R, "of the frozen base model and activations; q8_0 and q4_1: the layers' weights in 8 or 4 bits, activations in bf16") \
     KEY("device", choice, device, PX_DEVICE_CPU, 0, "cpu cuda simt", R, "what computes: cuda: a GPU a rank, in a build for them (docs/cuda.md); simt: a GPU's kernels on the CPU, slowly, in a build with tests") \
     KEY("full_finetune", bool, full_finetune, false, 0, 0, R, "train every weight of the base model (lora.r must be 0)") \
     KEY("lora.r", i64, lora_r, 8, 0, 1024, R, "rank of the adapters; 0 trains none") \
@@ -56,6 +56,7 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("loss.alpha", f64, loss_alpha, 0.5, 0, 1, R, "weight of the user term; 1 - alpha of the generic term") \
     KEY("loss.beta", f64, loss_beta, 0.5, 1e-6, 1e3, R, "strength of the tie to the reference model") \
     KEY("loss.label_smoothing", f64, loss_label_smoothing, 0, 0, 0.4999, R, "chance that a label is wrong (sigmoid, robust)") \
+    KEY("train.recompute", bool, train_recompute, false, 0, 0, N, "layers keep their input alone and are computed again in the backward pass: less memory, a third more time, the same bits") \
     KEY("train.length_normalised", bool, train_length_normalised, false, 0, 0, R, "log-probabilities divided by the number of response tokens") \
     KEY("optim.lr", f64, optim_lr, 5e-5, 0, 10, R, "peak learning rate, reached after warm-up") \
     KEY("optim.user_lr", f64, optim_user_lr, 0, 0, 10, R, "rate of user parameters; 0: as optim.lr") \

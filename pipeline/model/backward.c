@@ -147,6 +147,7 @@ static void head(const run *r, const float *g, px_mat dx) {
 px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                           const float *g, float *grads, float *dsoft) {
     const run r = {model, pass, slot, how, grads, dsoft};
+    const px_run_pass again = {model, pass, slot, how, NULL, true};
     if (!pass->backward)
         PX_FAIL(PX_RUN_FAILED, "a backward pass on memory for a forward pass alone");
     if (slot->n == 0 || slot->n_rows == 0 || slot->targets.n == 0) { /* no loss, no gradient */
@@ -162,6 +163,8 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     px_mat dx = mat(&r, pass->dx, 0, model->shape.d);
     head(&r, g, dx);
     for (int64_t layer = model->shape.n_layers - 1; layer >= 0; layer--) {
+        /* The last layer's are still there. */
+        if (pass->recompute && layer + 1 < model->shape.n_layers) px_layer_again(&again, layer);
         mlp_block(&r, layer, dx);
         attention_block(&r, layer, dx, layer > 0 || full || wants_soft);
     }

@@ -116,7 +116,8 @@ px_attn px_attn_of(const px_model *model, const px_slot *slot) {
 
 /* --- the pass --- */
 
-/* y += adapters of the group at its input x; y holds the group's outputs side by side. */
+/* y += adapters of the group at its input x; y holds the group's outputs side by side. y.data NULL:
+ * u alone is wanted. */
 static void adapters(const px_run_pass *r, int64_t layer, int group, px_mat y, px_mat x) {
     const px_model *model = r->model;
     const px_lora_group *g = px_group_in_use(model, r->how, group);
@@ -126,7 +127,7 @@ static void adapters(const px_run_pass *r, int64_t layer, int group, px_mat y, p
     float *u = px_pass_floats(r->pass, r->pass->u[group], layer, g->R);
     px_op_lora_down(model->s, u, x, values + g->a, g->R,
                     px_drop_of(model, r->slot, r->how, layer, group));
-    for (int i = 0; i < g->n; i++) {
+    for (int i = 0; i < g->n && y.data; i++) {
         const px_lora_part part = {g->R, g->first[i], model->lora.r, model->lora.scale};
         const int64_t first = px_group_column(model, g->linear[i]);
         px_mat out = px_mat_cols(y, first, px_linear_out(&model->shape, g->linear[i]));
@@ -144,9 +145,10 @@ static void attention_block(const px_run_pass *r, int64_t layer, px_mat x, px_ma
     px_mat h = px_pass_mat(model, pass, pass->h, 0, n, shape->d);
     px_mat qkv = px_pass_mat(model, pass, pass->qkv, layer, n, model->width_qkv);
     px_mat att = px_pass_mat(model, pass, pass->att, layer, n, q);
-    px_mat before = layer ? px_pass_mat(model, pass, pass->mid, layer - 1, n, shape->d) : x;
+    const bool sums = layer > 0 && !r->again; /* x comes to be here */
+    px_mat before = sums ? px_pass_mat(model, pass, pass->mid, layer - 1, n, shape->d) : x;
     px_op_rms_norm(model->s, h, x, px_pass_floats(pass, pass->rms1, layer, 1), before,
-                   layer ? delta : (px_mat){0}, l->norm1, (float)shape->rms_eps);
+                   sums ? delta : (px_mat){0}, l->norm1, (float)shape->rms_eps);
     px_op_linear(model->s, qkv, h, l->qkv, false);
     adapters(r, layer, PX_GROUP_QKV, qkv, h);
     px_op_rope(model->s, px_mat_cols(qkv, 0, q + kv), r->slot->positions, model->rope,
@@ -178,9 +180,19 @@ static void mlp_block(const px_run_pass *r, int64_t layer, px_mat x, px_mat delt
                    (float)shape->rms_eps);
     px_op_linear(model->s, gate_up, h, l->gate_up, false);
     adapters(r, layer, PX_GROUP_GATE_UP, gate_up, h);
+    if (r->again && !px_group_in_use(model, r->how, PX_GROUP_DOWN)) return;
     px_op_swiglu(model->s, s, px_mat_cols(gate_up, 0, ffn), px_mat_cols(gate_up, ffn, ffn));
-    px_op_linear(model->s, delta, s, l->down, false);
-    adapters(r, layer, PX_GROUP_DOWN, delta, s);
+    if (!r->again) px_op_linear(model->s, delta, s, l->down, false);
+    adapters(r, layer, PX_GROUP_DOWN, r->again ? (px_mat){0} : delta, s);
+}
+
+void px_layer_again(const px_run_pass *r, int64_t layer) {
+    const px_model *model = r->model;
+    const int64_t n = r->slot->n, d = model->shape.d;
+    px_mat x = px_pass_mat(model, r->pass, r->pass->x, layer, n, d);
+    px_mat delta = px_pass_mat(model, r->pass, r->pass->delta, 0, n, d);
+    attention_block(r, layer, x, delta);
+    mlp_block(r, layer, x, delta);
 }
 
 px_mat px_last_norm(const px_run_pass *r, px_mat delta) {
@@ -212,7 +224,7 @@ void px_layers_run(const px_run_pass *r, px_mat delta) {
 
 px_err *px_model_forward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                          double *logp) {
-    const px_run_pass r = {model, pass, slot, how, NULL};
+    const px_run_pass r = {model, pass, slot, how, NULL, false};
     const int64_t d = model->shape.d;
     PX_PASS(slot_check(model, pass, slot, how));
     if (model->generate) PX_FAIL(PX_RUN_FAILED, "the model is packed for generation");

@@ -33,8 +33,9 @@ static px_err *pack_one(packer *p, int64_t layer, int first, int last, px_weight
         px_source_forget(p->source, t.name);
         rows += t.dims[0];
     }
-    const int pack =
-        model->generate ? model->panels : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0);
+    const int pack = model->generate ? model->panels
+                                     : PX_PACK_FORWARD | (model->train ? PX_PACK_BACKWARD : 0) |
+                                           (model->panels & ~PX_PACK_PANELS);
     return px_weight_new(model->s, px_mat_of(p->buffer, type, rows, in), model->type, pack, out);
 }
 
@@ -142,10 +143,9 @@ static px_err *precision_take(px_model *model, int precision) {
     model->panels = PX_PACK_PANELS;
     if (precision == PX_PRECISION_Q8_0) model->panels |= PX_PACK_Q8;
     if (precision == PX_PRECISION_Q4_1) model->panels |= PX_PACK_Q4;
-    if (model->panels != PX_PACK_PANELS && (!model->generate || model->full))
-        PX_FAIL(PX_BAD_INPUT,
-                "precision q8_0 and q4_1 are for generate and serve, and not for fully fine-tuned "
-                "runs; bf16 or f32 is accepted here");
+    if (model->panels != PX_PACK_PANELS && model->full)
+        PX_FAIL(PX_BAD_INPUT, "precision q8_0 and q4_1 are for frozen weights, and not for fully "
+                              "fine-tuned runs; bf16 or f32 is accepted here");
     return NULL;
 }
 
@@ -157,6 +157,7 @@ static px_err *model_fill(px_model *model, px_source *source, const px_config *c
     model->full = config->full_finetune;
     PX_PASS(precision_take(model, config->precision));
     model->dropout = config->lora_dropout;
+    model->recompute = config->train_recompute;
     model->base = px_base_layout_of(shape);
     model->lora = px_lora_layout_of(config, shape, model->full ? model->base.n : 0);
     model->layers = px_take(model->arena, px_layer, shape->n_layers);

@@ -111,7 +111,8 @@ struct px_model {
     px_shape shape;
     px_type type; /* of weights and activations */
     bool train, generate, full;
-    int panels; /* px_pack of a model that generates */
+    bool recompute; /* passes with `backward` keep each layer's x alone */
+    int panels;     /* px_pack of a model that generates */
     double dropout;
     int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
     px_layer *layers;
@@ -140,9 +141,10 @@ PX_CHECKED px_err *px_model_positions(px_model *model, int64_t n);
 /* --- pass.c --- */
 struct px_pass {
     int32_t n_max, rows_max, targets_max;
-    bool backward;
-    /* One a layer with `backward`, else one for all: x, mid [n, d] residual stream before attention
-     * and before the MLP; qkv [n, width_qkv] after rope; att [n, width_q]; gate_up [n, 2 ffn]. */
+    bool backward, recompute;
+    /* One a layer with `backward`, else one for all (with `recompute` x alone is one a layer): x,
+     * mid [n, d] residual stream before attention and before the MLP; qkv [n, width_qkv] after
+     * rope; att [n, width_q]; gate_up [n, 2 ffn]. */
     char *x, *mid, *qkv, *att, *gate_up;
     float *lse, *rms1, *rms2;
     float *u[PX_N_GROUPS]; /* [n, R] */
@@ -174,9 +176,13 @@ typedef struct {
     const px_slot *slot;
     px_forward how;
     px_cached *cached; /* a step: attention goes over the cache; NULL: over the slot's segments */
+    bool again;        /* what a layer's backward needs, from its x */
 } px_run_pass;
 /* All layers; `delta` [n, d] is the last block's output, not yet added to the stream. */
 void px_layers_run(const px_run_pass *r, px_mat delta);
+/* Before a layer's backward on a pass that recomputes: its activations but x, as they were, to the
+ * bit. `r->again` is set. */
+void px_layer_again(const px_run_pass *r, int64_t layer);
 /* The last norm of the slot's wanted rows: what the head takes. */
 px_mat px_last_norm(const px_run_pass *r, px_mat delta);
 px_dropout px_drop_of(const px_model *model, const px_slot *slot, px_forward how, int64_t layer,

@@ -1,7 +1,9 @@
 /* pass.c - see model.h: the memory of a forward and backward pass. With `backward` each layer keeps
  * what its backward needs: the residual stream before attention and before the MLP, q k v after
  * rope, the attention's output and log-sums, gate and up. Norms and silu(gate)·up are computed
- * again: 2 reads instead of (d + ffn) kept. Without `backward` all layers share one set. */
+ * again: 2 reads instead of (d + ffn) kept. Without `backward` all layers share one set; with
+ * train.recompute all but the stream before attention, from which the backward computes a layer's
+ * set again. */
 #include <stdlib.h>
 
 #include "model_internal.h"
@@ -9,11 +11,13 @@
 px_mat px_pass_mat(const px_model *model, const px_pass *pass, char *base, int64_t layer,
                    int64_t rows, int64_t cols) {
     const size_t one = (size_t)(pass->n_max * cols) * px_type_size(model->type);
-    return px_mat_of(base + (pass->backward ? (size_t)layer * one : 0), model->type, rows, cols);
+    const bool own = pass->backward && (!pass->recompute || base == pass->x);
+    return px_mat_of(base + (own ? (size_t)layer * one : 0), model->type, rows, cols);
 }
 
 float *px_pass_floats(const px_pass *pass, float *base, int64_t layer, int64_t cols) {
-    return base + (pass->backward ? (size_t)layer * (size_t)(pass->n_max * cols) : 0);
+    const bool own = pass->backward && !pass->recompute;
+    return base + (own ? (size_t)layer * (size_t)(pass->n_max * cols) : 0);
 }
 
 px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols) {
@@ -36,8 +40,8 @@ static void take_layers(px_pass *pass, const px_model *model) {
     const px_shape *shape = &model->shape;
     const size_t size = px_type_size(model->type);
     const int64_t n = pass->n_max, layers = pass->backward ? shape->n_layers : 1;
-    const size_t rows = (size_t)(layers * n);
-    pass->x = take(pass, rows * (size_t)shape->d, size);
+    const size_t rows = (size_t)((pass->recompute ? 1 : layers) * n);
+    pass->x = take(pass, (size_t)(layers * n * shape->d), size);
     pass->mid = take(pass, rows * (size_t)shape->d, size);
     pass->qkv = take(pass, rows * (size_t)model->width_qkv, size);
     pass->att = take(pass, rows * (size_t)model->width_q, size);
@@ -100,6 +104,7 @@ px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_
                           .rows_max = n_rows,
                           .targets_max = n_targets,
                           .backward = backward,
+                          .recompute = backward && model->recompute,
                           .arena = arena,
                           .stream = model->s};
         err = take_all(pass, model);
@@ -130,7 +135,7 @@ px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t
     enum { FEW = 64, MORE = 128 };
     px_pass *pass = NULL;
     int64_t few = 0;
-    px_model model = {.shape = *shape, .train = true};
+    px_model model = {.shape = *shape, .train = true, .recompute = config->train_recompute};
     model.type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
     model.width_q = shape->n_heads * shape->head_dim;
     model.width_kv = shape->n_kv_heads * shape->head_dim;

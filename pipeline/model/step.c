@@ -71,7 +71,7 @@ px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const
                           .n_soft = step->n_soft,
                           .rows = step->rows,
                           .n_rows = step->n_rows};
-    const px_run_pass r = {model, pass, &slot, {.params = params}, &cached};
+    const px_run_pass r = {model, pass, &slot, {.params = params}, &cached, false};
     px_mat delta = px_pass_mat(model, pass, pass->delta, 0, step->n, model->shape.d);
     px_layers_run(&r, delta);
     if (step->n_rows > 0)

@@ -16,7 +16,8 @@ static px_err *reference_key(const px_scorer *base, const px_reference *io, px_d
     px_sha_text(sha, "prismx reference " REFERENCE_VERSION);
     px_sha_text(sha, io->weights_sha256);
     px_sha_text(sha, base->corpus->sha256);
-    px_sha_text(sha, base->config->precision == PX_PRECISION_F32 ? "f32" : "bf16");
+    static const char *const precisions[] = {"bf16", "f32", "q8_0", "q4_1"};
+    px_sha_text(sha, precisions[base->config->precision]);
     if (base->config->device == PX_DEVICE_CUDA) px_sha_text(sha, "cuda");
     if (base->config->device == PX_DEVICE_SIMT) px_sha_text(sha, "simt");
     return px_sha_end(sha, key);

@@ -55,6 +55,19 @@ check simt-fast mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set co
 near=$(tail -n 1 simt/metrics.jsonl fast/metrics.jsonl | sed -n 's/.*"loss": \([^,]*\),.*/\1/p' |
     awk '{ v[NR] = $1 } END { d = v[1] - v[2]; print NR == 2 && d * d < 1e-10 ? "near" : v[1] " " v[2] }')
 same simt-fast-is-near "$near" near
+check recompute-simt "$X" train "${config[@]}" --set device=simt --set train.recompute=true --out recompute-simt
+same recompute-simt-bits "$(sha recompute-simt)" "$(sha simt)"
+check recompute-cpu "$X" train "${config[@]}" --set train.recompute=true --out recompute-cpu
+same recompute-cpu-bits "$(sha recompute-cpu)" "$(sha cpu)"
+# Weights in 8 bits: the loss is near bf16's, on both devices.
+loss() { sed -n 's/.*"loss": \([^,]*\),.*/\1/p' "$1/metrics.jsonl" | head -n 1; }
+bf16=("${config[@]}" --set train.steps=1 --set precision=bf16)
+check bf16-cpu "$X" train "${bf16[@]}" --out bf16-cpu
+for device in cpu simt; do
+    check "q8-$device" "$X" train "${bf16[@]}" --set precision=q8_0 --set device=$device --out "q8-$device"
+    near=$(awk -v a="$(loss "q8-$device")" -v b="$(loss bf16-cpu)" 'BEGIN { d = (a - b) / b; print d * d < 0.01 && a != b ? "near" : a " " b }')
+    same "q8-$device-is-near" "$near" near
+done
 # Where time goes: a line an operation and one for all.
 for device in cpu simt; do
     check "profile-$device" "$X" train "${config[@]}" --set device=$device --set train.steps=1 --profile --out "profile-$device"

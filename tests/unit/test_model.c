@@ -217,6 +217,35 @@ static void dropout_gradient_is_exact(void **state) {
     tear_down(&s);
 }
 
+/* Layers that are computed again in the backward give the same bits, in less memory. */
+static void recomputed_layers_give_the_same_bits(void **state) {
+    for (int kind = 0; kind < 3;
+         kind++) { /* bf16 and f32 adapters with dropout, full fine-tuning */
+        setup s = set_up(*state, 'b', kind ? PX_PRECISION_F32 : PX_PRECISION_BF16, kind == 2);
+        const px_forward how = {
+            .params = s.params, .train = kind < 2, .drop_seed = kind < 2 ? 99 : 0};
+        result r[2];
+        int64_t bytes[2] = {0};
+        for (int again = 0; again < 2; again++) {
+            px_pass *pass = NULL;
+            px_model_free(s.model);
+            s.config.lora_dropout = kind < 2 ? 0.3 : 0;
+            s.config.train_recompute = again;
+            px_assert_ok(px_model_new(s.stream, s.source, &s.config, PX_MODEL_TRAIN, &s.model));
+            r[again] = compute(&s, true, true, how);
+            px_assert_ok(px_pass_new(s.model, 64, 64, 64, true, &pass));
+            bytes[again] = px_pass_bytes(pass);
+            px_pass_free(pass);
+        }
+        assert_true(bytes[1] < bytes[0]);
+        for (size_t i = 0; i < s.params->n; i++)
+            if (r[0].grads[i] != r[1].grads[i])
+                fail_msg("kind %d, gradient %zu: %g, %g", kind, i, (double)r[0].grads[i],
+                         (double)r[1].grads[i]);
+        tear_down(&s);
+    }
+}
+
 /* After an update the packed weights are the parameters'. */
 static void update_packs_the_parameters(void **state) {
     for (int which = 'a'; which <= 'b'; which++) {
@@ -290,6 +319,7 @@ int main(void) {
         EACH(forward_alone_gives_the_same_bits),
         EACH(threads_give_the_same_bits),
         EACH(dropout_gradient_is_exact),
+        EACH(recomputed_layers_give_the_same_bits),
         EACH(update_packs_the_parameters),
         EACH(wrong_slots_are_refused),
     };

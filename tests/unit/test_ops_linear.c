@@ -62,14 +62,13 @@ static void linear_over_quantised_panels_matches_reference(void **state) {
     check_linear(PX_PACK_PANELS | PX_PACK_Q8);
     check_linear(PX_PACK_PANELS | PX_PACK_Q4);
 }
-static void linear_backward_input_matches_reference(void **state) {
-    (void)state;
+static void check_backward_input(int bits) {
     for (size_t i = 0; i < PX_COUNT(shapes); i++)
-        for (int type = PX_F32; type <= PX_BF16; type++)
+        for (int type = bits ? PX_BF16 : PX_F32; type <= PX_BF16; type++)
             for (int out = PX_F32; out <= PX_BF16; out++)
                 for (int add = 0; add < 2; add++) {
                     const linear_setting setting = {
-                        (px_type)type, PX_PACK_BACKWARD | (add ? PX_PACK_ROWS : 0), add};
+                        (px_type)type, PX_PACK_BACKWARD | bits | (add ? PX_PACK_ROWS : 0), add};
                     const double tol = out == PX_F32 ? 4e-6 : 8e-3;
                     ops_case c = {.T = shapes[i].T, .row_alone = true, .more = &setting};
                     ops_add(&c, shapes[i].T, shapes[i].in, 3, (px_type)out, OPS_ROW, 1);
@@ -79,6 +78,17 @@ static void linear_backward_input_matches_reference(void **state) {
                             1 / sqrt((double)shapes[i].out));
                     ops_check("linear_backward_input", &c, run_linear_back, tol);
                 }
+}
+static void linear_backward_input_matches_reference(void **state) {
+    (void)state;
+    check_backward_input(0);
+}
+static void quantised_weights_match_reference(void **state) {
+    (void)state;
+    for (int bits = PX_PACK_Q8; bits <= PX_PACK_Q4; bits *= 2) {
+        check_linear(PX_PACK_FORWARD | bits);
+        check_backward_input(bits);
+    }
 }
 /* More outputs than a chunk of a head's weight: the sum over chunks stays in f32. */
 static void head_weights_go_backward_in_chunks(void **state) {
@@ -216,6 +226,7 @@ int main(void) {
         cmocka_unit_test(linear_over_panels_matches_reference),
         cmocka_unit_test(linear_over_quantised_panels_matches_reference),
         cmocka_unit_test(linear_backward_input_matches_reference),
+        cmocka_unit_test(quantised_weights_match_reference),
         cmocka_unit_test(head_weights_go_backward_in_chunks),
         cmocka_unit_test(linear_backward_weight_matches_reference),
         cmocka_unit_test(backwards_are_gradients),
