@@ -19,8 +19,17 @@ typedef struct {
 
 /* --- what the arms share --- */
 
+const char *answer_kept(const answering *a) { return a->how ? a->how->kept_in : a->parts->dir; }
+
 const char *answer_again(const answering *a) {
+    if (a->how) return a->how->go_on;
     return a->job->quiet ? "the same command" : "--resume";
+}
+
+px_err *answer_add(const answering *a, int64_t item, px_ask_end end, const px_str *line) {
+    if (!a->how) return parts_add(a->parts, item, line);
+    PX_PASS(px_str_ok(line));
+    return a->how->sink(a->how->context, item, end, line);
 }
 
 void answer_head(const answering *a, const answer_item *item, px_str *out) {
@@ -33,20 +42,20 @@ void answer_head(const answering *a, const answer_item *item, px_str *out) {
     if (a->config->generate_n > 1) px_str_format(out, ",\"sample\":%d", (int)item->sample);
 }
 
-px_err *answer_refuse(const answering *a, int64_t item, const char *why) {
+px_err *answer_refuse(const answering *a, int64_t item, px_ask_end end, const char *why) {
     px_str line = {0};
     answer_head(a, &a->items[item], &line);
     px_str_text(&line, ",\"text\":\"\",\"tokens\":[],\"context_tokens\":0,\"prompt_tokens\":0,"
                        "\"new_tokens\":0,\"finish\":\"error\",\"error\":");
     px_str_json(&line, why, strlen(why));
     px_str_char(&line, '}');
-    px_err *err = parts_add(a->parts, item, &line);
+    px_err *err = answer_add(a, item, end, &line);
     px_str_free(&line);
     return err;
 }
 
 px_err *answer_messages(const answering *a, const answer_item *item, px_arena *arena,
-                        px_message **messages, int *n, const char **context) {
+                        const px_message **messages, int *n, const char **context) {
     const prompt *p = &a->prompts->items[item->prompt];
     const context_kind kind = a->arms[item->arm].context;
     *messages = p->messages;
@@ -93,35 +102,15 @@ static px_err *list_items(whole *w) {
 
 /* What answers depend on; a resumed run must have the same. */
 static px_err *describe_job(whole *w) {
-    static const char *const users[] = {"own", "generic", "none"};
     static const char *const precisions[] = {"bf16", "f32", "q8_0", "q4_1"};
     const px_config *config = w->a.config;
     const px_decoding how = px_decoding_of(config);
     px_str *out = &w->job_text;
     px_str_format(out, "{\n  \"prompts_sha256\": \"%s\",\n", w->prompts.sha256.hex);
     if (w->a.people) px_str_format(out, "  \"people_sha256\": \"%s\",\n", w->a.people->sha256.hex);
-    px_str_text(out, "  \"arms\": [");
-    for (int32_t i = 0; i < w->n_arms; i++) {
-        const answer_arm *arm = &w->a.arms[i];
-        const char *texts[] = {arm->name, arm->model_path, arm->run_dir};
-        static const char *const keys[] = {"name", "model", "run"};
-        px_str_text(out, i ? ",\n    {" : "\n    {");
-        for (int k = 0; k < 3; k++) {
-            if (!texts[k]) continue;
-            px_str_format(out, "\"%s\": ", keys[k]);
-            px_str_json(out, texts[k], strlen(texts[k]));
-            px_str_text(out, ", ");
-        }
-        if (arm->endpoint) {
-            px_str_text(out, "\"endpoint\": ");
-            px_json_print(arm->endpoint, out);
-            px_str_text(out, ", ");
-        }
-        PX_PASS(arm_identity(w->a.ranks, w->a.arms, i, out));
-        px_str_format(out, "\"step\": %lld, \"user\": \"%s\", \"context\": %d}",
-                      (long long)arm->step, users[arm->user], (int)arm->context);
-    }
-    px_str_text(out, "\n  ],\n  \"stop\": [");
+    px_str_text(out, "  \"arms\": ");
+    PX_PASS(arms_describe(w->a.ranks, w->a.arms, w->n_arms, out));
+    px_str_text(out, ",\n  \"stop\": [");
     for (int i = 0; i < w->a.job->n_stops; i++) {
         if (i) px_str_text(out, ", ");
         px_str_json(out, w->a.job->stops[i], strlen(w->a.job->stops[i]));

@@ -9,9 +9,10 @@
 typedef struct {
     const char *id, *user_id; /* user_id NULL: nobody */
     const char *head;         /* the prompt's line without its closing brace */
-    px_message *messages;
+    const px_message *messages;
     int n_messages;
     int64_t line;
+    const px_form *form; /* NULL: free */
 } prompt;
 typedef struct {
     prompt *items;
@@ -75,6 +76,7 @@ typedef struct {
     px_arm_user user;
     context_kind context;
     const cJSON *endpoint; /* or NULL */
+    const char *slot;      /* in trials; NULL: its name */
 } answer_arm;
 /* An answer that is wanted. In the order of the result: prompt, arm, sample. */
 typedef struct {
@@ -112,6 +114,10 @@ void arms_free(arm_file *file);
  * not looked at. Reads the weights once. */
 PX_CHECKED px_err *arm_identity(const px_ranks *ranks, const answer_arm *arms, int32_t arm,
                                 px_str *out);
+/* The digest itself; *is_new false: an earlier arm shares the weights, *out is untouched. */
+PX_CHECKED px_err *arm_digest(const answer_arm *arms, int32_t arm, bool *is_new, px_digest *out);
+/* The first arm with the same weights. */
+int32_t arm_first_alike(const answer_arm *arms, int32_t arm);
 
 /* --- local.c: one arm answered by the engine; remote.c: by an endpoint --- */
 typedef struct {
@@ -124,6 +130,7 @@ typedef struct {
     const answer_item *items;
     int64_t n_items;
     part_files *parts;
+    const px_asking *how; /* NULL: answers go to parts; else to its sink */
 } answering;
 /* What an arm's answers took: sums over this rank's. */
 typedef struct {
@@ -131,6 +138,7 @@ typedef struct {
     int64_t n_untold;                       /* prompts whose person the survey does not know */
     int64_t context_tokens, prompt_tokens, new_tokens, shared_tokens, n_stop;
     int64_t n_cached; /* of an endpoint's: nothing was asked */
+    int64_t n_calls;  /* HTTP requests */
     double usd;
 } arm_sums;
 /* Collective. Answers the items [0, n_mine) of `mine`, which are not done yet. */
@@ -140,17 +148,23 @@ PX_CHECKED px_err *arm_remote_all(const answering *a, int32_t arm, const int64_t
                                   int64_t n_mine, arm_sums *sums);
 /* Taken from the counter so often that everybody's next look finds nothing left. */
 #define COUNTER_STOP ((int64_t)1 << 48)
-/* How one goes on with what was interrupted: "--resume", or "the same command" in a job of our own
- * making. */
+/* Where finished answers are kept, and how one goes on with what was interrupted: "--resume", or
+ * "the same command" in a job of our own making. */
+const char *answer_kept(const answering *a);
 const char *answer_again(const answering *a);
+/* An item's line, to where lines go. */
+PX_CHECKED px_err *answer_add(const answering *a, int64_t item, px_ask_end end, const px_str *line);
 /* The prompt's keys and the arm's, the beginning of an answer's line. */
 void answer_head(const answering *a, const answer_item *item, px_str *out);
 /* A line without an answer, with the reason. */
-PX_CHECKED px_err *answer_refuse(const answering *a, int64_t item, const char *why);
+PX_CHECKED px_err *answer_refuse(const answering *a, int64_t item, px_ask_end end, const char *why);
 /* The prompt's messages with what the arm tells of its person in the system message; *context: that
  * text alone, or NULL. All in the arena. */
 PX_CHECKED px_err *answer_messages(const answering *a, const answer_item *item, px_arena *arena,
-                                   px_message **messages, int *n, const char **context);
+                                   const px_message **messages, int *n, const char **context);
+/* Appends a JSON list of what the arms' answers depend on. */
+PX_CHECKED px_err *arms_describe(const px_ranks *ranks, const answer_arm *arms, int32_t n,
+                                 px_str *out);
 
 /* --- answer.c --- */
 /* Collective. px_answer_all with arms and people given; people NULL: no arm tells of them. */

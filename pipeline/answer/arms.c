@@ -1,12 +1,12 @@
 /* arms.c - arms.json: who answers. {"arms": [{"name", "model", "run", "step", "user", "context",
- * "endpoint"}], "summary": {"cache", "model" | "endpoint"}}. */
+ * "endpoint", "slot"}], "summary": {"cache", "model" | "endpoint"}}. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "answer_internal.h"
 
-static const char *const arm_keys[] = {"name", "model",   "run",     "step",
-                                       "user", "context", "endpoint"};
+static const char *const arm_keys[] = {"name", "model",   "run",      "step",
+                                       "user", "context", "endpoint", "slot"};
 static const char *const summary_keys[] = {"cache", "model", "endpoint"};
 static const char *const top_keys[] = {"arms", "summary"};
 static const char *const user_names[] = {"own", "generic", "none"};
@@ -58,6 +58,8 @@ static px_err *take_arm(const cJSON *json, const char *where, const px_answer_jo
     if (!*out->name) PX_FAIL(PX_BAD_INPUT, "%s: its name is empty", where);
     PX_PASS(optional_text(json, "model", where, &out->model_path));
     PX_PASS(optional_text(json, "run", where, &out->run_dir));
+    PX_PASS(optional_text(json, "slot", where, &out->slot));
+    if (out->slot && !*out->slot) PX_FAIL(PX_BAD_INPUT, "%s: slot is empty", where);
     if (cJSON_HasObjectItem(json, "step"))
         PX_PASS(px_json_i64(json, "step", where, 0, INT64_MAX, &out->step));
     PX_PASS(word(json, "user", user_names, 3, where, PX_ARM_OWN, &user));

@@ -28,6 +28,11 @@ typedef struct {
     under_way **open; /* [batch] */
     int32_t n_open, n_over;
     arm_sums *sums;
+    struct {
+        const px_form *form;
+        px_grammar *grammar;
+    } * grammars; /* [n_grammars] of this engine, one a form */
+    int32_t n_grammars;
     px_err *err;     /* of the sink */
     px_arena *arena; /* of one request */
     px_progress progress;
@@ -70,7 +75,7 @@ static px_err *finish_answer(arm_run *r, under_way *u) {
                                                  : "own");
         if (u->logprobs.size) px_str_format(&line, ",\"logprobs\":[%s]", u->logprobs.data);
         px_str_char(&line, '}');
-        err = parts_add(r->a->parts, u->item, &line);
+        err = answer_add(r->a, u->item, PX_ASK_ANSWERED, &line);
         r->sums->n_answers++;
         r->sums->n_stop += u->finish == PX_FINISH_STOP;
         r->sums->new_tokens += u->ids.n;
@@ -114,6 +119,24 @@ static px_err *count_context(arm_run *r, const char *context, int32_t *n) {
     return err;
 }
 
+/* The grammar of a form, made once; few forms, so they are looked through. */
+static px_err *grammar_of(arm_run *r, const px_form *form, const px_grammar **out) {
+    *out = NULL;
+    if (!form) return NULL;
+    for (int32_t i = 0; i < r->n_grammars; i++)
+        if (r->grammars[i].form == form) {
+            *out = r->grammars[i].grammar;
+            return NULL;
+        }
+    void *grown = realloc(r->grammars, ((size_t)r->n_grammars + 1) * sizeof *r->grammars);
+    if (!grown) PX_NO_MEMORY();
+    r->grammars = grown;
+    r->grammars[r->n_grammars].form = form;
+    PX_PASS(px_grammar_new(r->engine, form, &r->grammars[r->n_grammars].grammar));
+    *out = r->grammars[r->n_grammars++].grammar;
+    return NULL;
+}
+
 static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids, const char *context) {
     const answer_item *item = &r->a->items[i];
     const prompt *p = &r->a->prompts->items[item->prompt];
@@ -130,6 +153,7 @@ static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids, const char 
     u->prompt_tokens = ids->n + soft;
     px_err *err = count_context(r, context, &u->context_tokens);
     u->context_tokens += soft;
+    if (!err) err = grammar_of(r, p->form, &request.grammar);
     if (!err) err = px_request_key(p->id, item->sample, &request.key);
     if (!err) err = px_engine_add(r->engine, &request);
     if (err) {
@@ -142,7 +166,7 @@ static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids, const char 
 
 static px_err *encode_item(arm_run *r, int64_t i) {
     px_ids ids = {0};
-    px_message *messages = NULL;
+    const px_message *messages = NULL;
     const char *context = NULL;
     int n = 0;
     const size_t mark = px_arena_mark(r->arena);
@@ -159,7 +183,7 @@ static px_err *encode_item(arm_run *r, int64_t i) {
 static px_err *start_item(arm_run *r, int64_t i) {
     px_err *err = encode_item(r, i);
     if (!err || px_err_kind(err) != PX_BAD_INPUT) return err;
-    px_err *failed = answer_refuse(r->a, i, px_err_text(err));
+    px_err *failed = answer_refuse(r->a, i, PX_ASK_REFUSED, px_err_text(err));
     px_err_free(err);
     r->sums->n_failed++;
     return failed;
@@ -241,7 +265,7 @@ static px_err *fill_places(arm_run *r) {
 }
 
 static px_err *work(arm_run *r) {
-    const char *name = r->arm->name ? r->arm->name : "generate";
+    const char *name = r->a->how ? r->a->how->name : r->arm->name ? r->arm->name : "generate";
     const double began = px_now_s();
     px_progress_begin(&r->progress, name, r->n_mine, 0);
     for (int64_t pass = 0;; pass++) {
@@ -249,7 +273,7 @@ static px_err *work(arm_run *r) {
         if (r->n_open == 0 && r->taken >= r->n_mine) break;
         if (px_signal_seen())
             PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, %s goes on",
-                    r->a->parts->dir, answer_again(r->a));
+                    answer_kept(r->a), answer_again(r->a));
         px_watch(r->a->ranks, name, pass);
         PX_PASS(px_engine_step(r->engine, take_token, r));
         PX_PASS(write_finished(r));
@@ -294,6 +318,8 @@ px_err *arm_local_all(const answering *a, int32_t arm_index, const int64_t *mine
 done:
     for (int32_t i = 0; i < r.n_open; i++) under_way_free(r.open[i]);
     free(r.open);
+    for (int32_t i = 0; i < r.n_grammars; i++) px_grammar_free(r.grammars[i].grammar);
+    free(r.grammars);
     px_err_free(r.err);
     px_arena_free(r.arena);
     px_engine_close(r.engine);

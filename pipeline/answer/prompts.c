@@ -10,10 +10,11 @@ static px_err *take_messages(const cJSON *json, const char *where, px_arena *are
     if (!cJSON_IsArray(list) || n < 1)
         PX_FAIL(PX_BAD_INPUT, "%s: \"messages\" is %s; a list of {\"role\", \"content\"} is wanted",
                 where, cJSON_IsArray(list) ? "empty" : px_json_type(list));
-    out->messages = px_take(arena, px_message, n);
+    px_message *messages = px_take(arena, px_message, n);
     PX_PASS(px_arena_ok(arena));
+    out->messages = messages;
     cJSON_ArrayForEach(item, list) {
-        px_message *m = &out->messages[out->n_messages];
+        px_message *m = &messages[out->n_messages];
         const char *role = NULL, *text = NULL;
         char place[4400];
         snprintf(place, sizeof place, "%s, messages[%d]", where, out->n_messages);

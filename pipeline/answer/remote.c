@@ -36,8 +36,9 @@ static px_err *write_answer(remote_run *r, int64_t item, const px_reply *reply) 
         px_str_text(&line, ",\"usd\":");
         px_str_double(&line, reply->usd);
     }
+    if (r->a->how && reply->cached) px_str_text(&line, ",\"cached\":true");
     px_str_char(&line, '}');
-    px_err *err = parts_add(r->a->parts, item, &line);
+    px_err *err = answer_add(r->a, item, PX_ASK_ANSWERED, &line);
     px_str_free(&line);
     return err;
 }
@@ -49,7 +50,7 @@ static px_err *take_reply(void *context, const px_reply *reply) {
     if (reply->err || reply->n < 1) {
         const char *why = reply->err ? px_err_text(reply->err) : "a reply without a choice";
         if (r->sums->n_failed++ == 0) snprintf(r->first_error, sizeof r->first_error, "%s", why);
-        return NULL;
+        return r->a->how ? answer_refuse(r->a, item, PX_ASK_FAILED, why) : NULL;
     }
     r->sums->n_answers++;
     r->sums->n_cached += reply->cached;
@@ -64,13 +65,19 @@ static px_err *ask(remote_run *r, const int64_t *item) {
     const answering *a = r->a;
     const answer_item *it = &a->items[*item];
     const px_config *config = a->config;
-    px_message *messages = NULL;
+    const px_message *messages = NULL;
     const char *context = NULL;
     int n = 0;
     const size_t mark = px_arena_mark(r->arena);
     px_err *err = answer_messages(a, it, r->arena, &messages, &n, &context);
     px_chat_message *chat = err ? NULL : px_take(r->arena, px_chat_message, n);
     if (!err) err = px_arena_ok(r->arena);
+    int64_t seed = config->seed + it->sample;
+    if (!err && a->how) { /* equal prompts of two people are drawn apart */
+        uint64_t key = 0;
+        err = px_request_key(a->prompts->items[it->prompt].id, it->sample, &key);
+        seed = (int64_t)(key ^ (uint64_t)seed);
+    }
     if (!err) {
         for (int i = 0; i < n; i++)
             chat[i] = (px_chat_message){messages[i].role, messages[i].text, messages[i].size};
@@ -79,7 +86,7 @@ static px_err *ask(remote_run *r, const int64_t *item) {
                                  .temperature = config->generate_temperature,
                                  .top_p = config->generate_top_p,
                                  .max_tokens = config->generate_max_new_tokens,
-                                 .seed = (config->seed + it->sample) & 0x7FFFFFFF,
+                                 .seed = seed & 0x7FFFFFFF,
                                  .stop = a->job->stops,
                                  .n_stop = a->job->n_stops,
                                  .n = 1,
@@ -105,7 +112,7 @@ static px_err *work(remote_run *r, const char *name) {
         }
         if (px_signal_seen())
             PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, %s goes on",
-                    r->a->parts->dir, answer_again(r->a));
+                    answer_kept(r->a), answer_again(r->a));
         px_watch(r->a->ranks, name, r->taken);
         PX_PASS(px_endpoint_step(r->endpoint, WAIT_MS, take_reply, r));
         px_counter_tend(r->counter);
@@ -141,8 +148,9 @@ px_err *arm_remote_all(const answering *a, int32_t arm, const int64_t *mine, int
     PX_PASS_TO(done, px_counter_open_all(a->ranks, &r.counter));
     err = work(&r, name);
     if (err) px_counter_take(r.counter, COUNTER_STOP);
+    sums->n_calls = px_endpoint_sums(r.endpoint).calls;
     err = px_agree_all(a->ranks, err);
-    if (!err) err = failures_all(&r);
+    if (!err && !a->how) err = failures_all(&r);
     px_counter_close_all(r.counter);
 done:
     px_endpoint_close(r.endpoint);

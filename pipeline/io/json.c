@@ -264,6 +264,45 @@ px_err *px_json_read(const char *path, bool comments, cJSON **out) {
     return NULL;
 }
 
+/* Behind the brace that closes the object at text, or NULL. */
+static const char *object_end(const char *text) {
+    int depth = 0;
+    bool quoted = false;
+    for (; *text; text++) {
+        if (quoted) {
+            if (*text == '\\' && text[1])
+                text++;
+            else if (*text == '"')
+                quoted = false;
+        } else if (*text == '"') {
+            quoted = true;
+        } else if (*text == '{') {
+            depth++;
+        } else if (*text == '}' && --depth == 0) {
+            return text + 1;
+        }
+    }
+    return NULL;
+}
+
+cJSON *px_json_find_object(const char *text) {
+    enum { LOOKED_AT = 8192 }; /* from the end: a search over braces takes the square of this */
+    const size_t size = strlen(text);
+    cJSON *found = NULL;
+    if (size > LOOKED_AT) text += size - LOOKED_AT;
+    for (const char *at = text; (at = strchr(at, '{'));) {
+        const char *end = object_end(at);
+        cJSON *json = NULL;
+        px_err *err = end ? px_json_parse_said(at, (size_t)(end - at), &json, NULL) : NULL;
+        at = json ? end : at + 1;
+        px_err_free(err);
+        if (!json) continue;
+        cJSON_Delete(found);
+        found = json;
+    }
+    return found;
+}
+
 const char *px_json_type(const cJSON *item) {
     if (!item) return "nothing";
     switch (item->type & 0xFF) {

@@ -14,6 +14,9 @@ PX_CHECKED px_err *px_json_parse(const char *text, size_t size, cJSON **out);
 /* The same of what a model may have written: an escaped NUL is read as U+FFFD; *n_nul, unless NULL,
  * how many. */
 PX_CHECKED px_err *px_json_parse_said(const char *text, size_t size, cJSON **out, int64_t *n_nul);
+/* The last object in a text that a model wrote: thoughts come before it, fences stand around it.
+ * Its last 8192 bytes are looked at. NULL: none. The caller's (cJSON_Delete). */
+cJSON *px_json_find_object(const char *text);
 /* A whole file; with `comments`, // to the end of a line outside strings is allowed. */
 PX_CHECKED px_err *px_json_read(const char *path, bool comments, cJSON **out);
 

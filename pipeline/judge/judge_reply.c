@@ -6,9 +6,6 @@
 
 #include "judge_internal.h"
 
-/* Looked at from the end: a search over braces takes the square of this. */
-enum { LOOKED_AT = 8192 };
-
 static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 void blanks_single(const char *text, px_str *out) {
@@ -22,45 +19,6 @@ void blanks_single(const char *text, px_str *out) {
         between = false;
         px_str_char(out, *text);
     }
-}
-
-/* Behind the brace that closes the object at text, or NULL. */
-static const char *object_end(const char *text) {
-    int depth = 0;
-    bool quoted = false;
-    for (; *text; text++) {
-        if (quoted) {
-            if (*text == '\\' && text[1])
-                text++;
-            else if (*text == '"')
-                quoted = false;
-        } else if (*text == '"') {
-            quoted = true;
-        } else if (*text == '{') {
-            depth++;
-        } else if (*text == '}' && --depth == 0) {
-            return text + 1;
-        }
-    }
-    return NULL;
-}
-
-/* The last object in a reply: thoughts come before it, and fences stand around it. */
-static cJSON *find_object(const char *reply) {
-    const size_t size = strlen(reply);
-    cJSON *found = NULL;
-    if (size > LOOKED_AT) reply += size - LOOKED_AT;
-    for (const char *at = reply; (at = strchr(at, '{'));) {
-        const char *end = object_end(at);
-        cJSON *json = NULL;
-        px_err *err = end ? px_json_parse(at, (size_t)(end - at), &json) : NULL;
-        at = json ? end : at + 1;
-        px_err_free(err);
-        if (!json) continue;
-        cJSON_Delete(found);
-        found = json;
-    }
-    return found;
 }
 
 static bool take_score(const cJSON *json, judge_task *task, char *wrong) {
@@ -137,7 +95,7 @@ static bool take_choice(const cJSON *json, judge_task *task, char *wrong) {
 
 void reply_take(const char *reply, const char *answer, judge_task *task, char wrong[WRONG_SIZE]) {
     judge_task read = *task;
-    cJSON *json = find_object(reply);
+    cJSON *json = px_json_find_object(reply);
     bool good = false;
     if (!json)
         snprintf(wrong, WRONG_SIZE, "there is no whole JSON object in it");
