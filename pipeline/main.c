@@ -30,6 +30,8 @@ static const command commands[] = {
     {"generate", cmd_generate, NEEDS_MPI | NEEDS_SIGNALS, "run or model, prompts -> answers"},
     {"serve", cmd_serve, NEEDS_SIGNALS, "run or model behind the chat-completions protocol"},
     {"traits", cmd_traits, NEEDS_MPI, "answers -> sycophancy, relationship seeking, verbosity"},
+    {"simulate", cmd_simulate, NEEDS_MPI | NEEDS_SIGNALS,
+     "people of the survey, arms -> trials.jsonl, played by a model"},
     {"trials", cmd_trials, 0, "checks a file of trials, or makes a table of it"},
     {"stats", cmd_stats, NEEDS_MPI, "trials -> stats.tsv: every estimate, one a row"},
     {"export", cmd_export, 0, "run -> PEFT adapter or merged model"},

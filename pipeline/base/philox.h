@@ -17,15 +17,18 @@ typedef enum {
     PX_RNG_SYNTH = 7,   /* synthetic PRISM */
     PX_RNG_DERANGE = 8, /* whose embedding "another person's" is */
     PX_RNG_BOOTSTRAP = 9,
-    PX_RNG_MODEL = 10,        /* random weights of `model init` */
-    PX_RNG_GENERATE = 11,     /* tokens of answers: a = px_request_key, b = index of the token */
-    PX_RNG_TRAITS = 12,       /* bootstrap of trait means: a = sample, b = place */
-    PX_RNG_BACKOFF = 14,      /* pauses before an endpoint is tried again: a = try */
-    PX_RNG_SYNTH_TRIALS = 20, /* invented trials: a = person, b = what */
-    PX_RNG_STATS = 21,        /* bootstrap of people: a = replicate, b = place */
-    PX_RNG_PERMUTE = 22,      /* permutation of labels: a = replicate, b = person */
-    PX_RNG_KMEANS = 23,       /* starts of k-means: a = start, b = centre */
-    PX_RNG_PLAN = 30,         /* conversations of a corpus that is not there yet: a = which */
+    PX_RNG_MODEL = 10,         /* random weights of `model init` */
+    PX_RNG_GENERATE = 11,      /* tokens of answers: a = px_request_key, b = index of the token */
+    PX_RNG_TRAITS = 12,        /* bootstrap of trait means: a = sample, b = place */
+    PX_RNG_BACKOFF = 14,       /* pauses before an endpoint is tried again: a = try */
+    PX_RNG_SYNTH_TRIALS = 20,  /* invented trials: a = person, b = what */
+    PX_RNG_STATS = 21,         /* bootstrap of people: a = replicate, b = place */
+    PX_RNG_PERMUTE = 22,       /* permutation of labels: a = replicate, b = person */
+    PX_RNG_KMEANS = 23,        /* starts of k-means: a = start, b = centre */
+    PX_RNG_SIMULATE = 24,      /* simulated trials: a = 0: which people; a = a trial, b = 0: price;
+                                * a = a person, b = a slot: which arm stands in it */
+    PX_RNG_SIM_POSITIONS = 25, /* who stands where: a = a trial */
+    PX_RNG_PLAN = 30,          /* conversations of a corpus that is not there yet: a = which */
     PX_RNG_TEST = 99
 } px_rng_purpose;
 

@@ -19,7 +19,7 @@ px_command_run cmd_prepare, cmd_synth, cmd_tokenize, cmd_train, cmd_eval, cmd_ex
 px_command_run cmd_status, cmd_reference, cmd_sweep;
 
 /* Trials of people and simulated people. */
-px_command_run cmd_trials, cmd_stats;
+px_command_run cmd_trials, cmd_stats, cmd_simulate;
 
 /* Parses with argp; a wrong option is PX_BAD_INPUT and every rank returns. `--help` is handled by
  * main before MPI starts. Messages come from rank 0 alone. */

@@ -28,6 +28,7 @@ static void set_default(px_config *config, int i) {
         *(bool *)field = key->number != 0;
         break;
     case KEY_text:
+    case KEY_object:
         *(const char **)field = key->text;
         break;
     case KEY_choice:
@@ -116,6 +117,18 @@ static px_err *set_numbers(const source *from, const config_key *key, const cJSO
     return NULL;
 }
 
+static px_err *set_object(const source *from, const config_key *key, const cJSON *item,
+                          const char **out) {
+    px_str text = {0};
+    if (!cJSON_IsObject(item)) return refuse(from, key, item);
+    if (item->child) px_json_print(item, &text); /* an empty one is none */
+    px_err *err = px_str_ok(&text);
+    if (!err) *out = px_arena_text(from->config->arena, text.data ? text.data : "", text.size);
+    if (!err) err = px_arena_ok(from->config->arena);
+    px_str_free(&text);
+    return err;
+}
+
 static px_err *set_key(source *from, int i, const cJSON *item) {
     const config_key *key = &config_keys[i];
     void *field = config_field(from->config, i);
@@ -156,6 +169,8 @@ static px_err *set_key(source *from, int i, const cJSON *item) {
         *(const char **)field = text;
         break;
     }
+    case KEY_object:
+        return set_object(from, key, item, field);
     case KEY_words:
         return set_words(from, key, item, field);
     case KEY_f64s:

@@ -15,14 +15,16 @@ typedef struct {
     double v[PX_LIST_MAX];
 } px_f64_list;
 
-/* Field types: i64 int64_t · f64 double · bool · text const char* (owned by the config) · choice
- * int (index into the choices) · words uint32_t (bit set over the choices) · f64s px_f64_list. */
+/* Field types: i64 int64_t · f64 double · bool · text const char* (owned by the config) ·
+ * object const char*, compact JSON, "" for {} · choice int (index into the choices) · words
+ * uint32_t (bit set over the choices) · f64s px_f64_list. */
 typedef struct px_config px_config;
 struct px_config {
 #define PX_FIELD_i64(name) int64_t name;
 #define PX_FIELD_f64(name) double name;
 #define PX_FIELD_bool(name) bool name;
 #define PX_FIELD_text(name) const char *name;
+#define PX_FIELD_object(name) const char *name;
 #define PX_FIELD_choice(name) int name;
 #define PX_FIELD_words(name) uint32_t name;
 #define PX_FIELD_f64s(name) px_f64_list name;

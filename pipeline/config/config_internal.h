@@ -8,14 +8,23 @@
 #define WHOLE_MOST 9007199254740992.0
 #define WORDS_MAX 16 /* choices of one key */
 
-typedef enum { KEY_i64, KEY_f64, KEY_bool, KEY_text, KEY_choice, KEY_words, KEY_f64s } key_type;
+typedef enum {
+    KEY_i64,
+    KEY_f64,
+    KEY_bool,
+    KEY_text,
+    KEY_object,
+    KEY_choice,
+    KEY_words,
+    KEY_f64s
+} key_type;
 
 typedef struct {
     const char *path;
     key_type type;
     size_t offset;       /* of the field in px_config */
     double number;       /* default of i64, f64, bool, choice, words */
-    const char *text;    /* default of text */
+    const char *text;    /* default of text, object */
     px_f64_list list;    /* default of f64s */
     double least, most;  /* i64, f64; f64s: least of a value, number of values */
     const char *choices; /* choice, words: separated by one space */

@@ -1,8 +1,8 @@
 /* config_keys.h - the table of keys: KEY(path, type, field, default, min or 0, max or choices,
- * affects, help). `affects`: R when a value changes results (a resumed run must have the same),
- * else N. f64s: the default is a list in parentheses; min is of each value, which stays below 1;
- * max is how many values there must be. A new key is one line here; docs/config.md is printed from
- * it (PX_UPDATE=1 tests/unit/test_config). */
+ * affects, help); an object is kept as compact JSON, "" for none. `affects`: R when a value changes
+ * results (a resumed run must have the same), else N. f64s: the default is a list in parentheses;
+ * min is of each value, which stays below 1; max is how many values there must be. A new key is one
+ * line here; docs/config.md is printed from it (PX_UPDATE=1 tests/unit/test_config). */
 #ifndef PX_CONFIG_KEYS_H
 #define PX_CONFIG_KEYS_H
 
@@ -26,6 +26,9 @@ typedef enum { PX_SCHEDULE_COSINE, PX_SCHEDULE_LINEAR, PX_SCHEDULE_CONSTANT } px
 typedef enum { PX_UNIT_CONVERSATION, PX_UNIT_TURN, PX_UNIT_PAIR } px_unit_kind;
 typedef enum { PX_WEIGHT_PAIR, PX_WEIGHT_TURN } px_pair_weight;
 typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
+typedef enum { PX_SIM_JUDGE, PX_SIM_CONVERSE } px_sim_condition;
+typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
+#define PX_SIM_DOMAINS "unguided values controversy wellbeing"
 
 /* clang-format off */
 #define PX_KEYS(KEY)                                                                                              \
@@ -91,6 +94,22 @@ typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
     KEY("generate.logprobs", i64, generate_logprobs, 0, 0, 100, N, "so many best alternatives with each token") \
     KEY("generate.batch", i64, generate_batch, 32, 1, 4096, N, "answers under way at once, per rank") \
     KEY("generate.cache_tokens", i64, generate_cache_tokens, 0, 0, 1000000000, N, "positions in the key-value cache of a rank; 0: 2048 an answer under way") \
+    KEY("sim.condition", choice, sim_condition, PX_SIM_CONVERSE, 0, "judge converse", N, "judge: simulated participants rank given transcripts; converse: they also write the messages and the arms answer") \
+    KEY("sim.player", choice, sim_player, PX_SIM_LOCAL, 0, "local http", N, "who plays them: a model here, or sim.endpoint") \
+    KEY("sim.model", text, sim_model, "", 0, 0, N, "model of a local player; empty: model.path") \
+    KEY("sim.endpoint", object, sim_endpoint, "", 0, 0, N, "endpoint of an http player (docs/endpoints.md)") \
+    KEY("sim.arms", text, sim_arms, "", 0, 0, N, "arms that answer (docs/generate.md): two to eight slots") \
+    KEY("sim.data", text, sim_data, "", 0, 0, N, "PRISM folder: survey.jsonl says who the participants are") \
+    KEY("sim.corpus", text, sim_corpus, "", 0, 0, N, "corpus.h5: who is seen and unseen; what summaries may draw on") \
+    KEY("sim.prompts", text, sim_prompts, "", 0, 0, N, "folder of prompts.json and domains.json; empty: the installed configs/simulate") \
+    KEY("sim.domains", words, sim_domains, 0xF, 0, PX_SIM_DOMAINS, N, "a trial of each of these a person") \
+    KEY("sim.people", i64, sim_people, 0, 0, 100000000, N, "so many people, drawn by seed; 0: all") \
+    KEY("sim.turns", i64, sim_turns, 5, 1, 100, N, "messages a participant writes at most") \
+    KEY("sim.message_tokens", i64, sim_message_tokens, 120, 8, 100000, N, "tokens of a message at most") \
+    KEY("sim.temperature", f64, sim_temperature, 1, 0, 100, N, "of messages; judgements are greedy") \
+    KEY("sim.orders", i64, sim_orders, 1, 1, 4, N, "1, 2 or 4: the last judgement is asked so often, positions shifted; ranks are means") \
+    KEY("sim.max_usd", f64, sim_max_usd, 0, 0, 1e9, N, "stops, resumably, before more is spent on endpoints; 0: no limit") \
+    KEY("sim.cache", text, sim_cache, "", 0, 0, N, "folder of replies for endpoints that name none; empty: OUT.cache") \
     KEY("comm.reduce", choice, comm_reduce, PX_REDUCE_EXACT, 0, "exact fast", R, "exact: the same bits on any number of ranks; fast: f32 all-reduce") \
     KEY("comm.timeout_s", f64, comm_timeout_s, 600, 0, 1e9, N, "a rank that makes no progress for so long ends the run; 0: never") \
     KEY("reference.cache", text, reference_cache, "", 0, 0, N, "folder for reference log-probabilities; empty: beside the corpus") \

@@ -29,6 +29,10 @@ static cJSON *key_item(const px_config *config, int i) {
         return cJSON_CreateBool(*(const bool *)field);
     case KEY_text:
         return cJSON_CreateString(*(const char *const *)field);
+    case KEY_object: {
+        const char *text = *(const char *const *)field;
+        return *text ? cJSON_Parse(text) : cJSON_CreateObject();
+    }
     case KEY_choice:
         return cJSON_CreateString(config_word_at(key->choices, *(const int *)field, word));
     case KEY_words:
@@ -88,6 +92,7 @@ static bool same_value(int i, const void *a, const void *b) {
     case KEY_bool:
         return *(const bool *)a == *(const bool *)b;
     case KEY_text:
+    case KEY_object:
         return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
     case KEY_choice:
         return *(const int *)a == *(const int *)b;

@@ -14,12 +14,14 @@
 #define DEFAULT_choice(value) .number = (value)
 #define DEFAULT_words(value) .number = (value)
 #define DEFAULT_text(value) .text = value
+#define DEFAULT_object(value) .text = value
 #define DEFAULT_f64s(value) .list = LIST value
 #define RANGE_i64(low, high) .least = (double)(low), .most = PX_MIN((double)(high), WHOLE_MOST)
 #define RANGE_f64(low, high) .least = (low), .most = (high)
 #define RANGE_f64s(low, high) .least = (low), .most = (high)
 #define RANGE_bool(low, high) .least = 0
 #define RANGE_text(low, high) .least = 0
+#define RANGE_object(low, high) .least = 0
 #define RANGE_choice(low, high) .choices = high
 #define RANGE_words(low, high) .choices = high
 #define AFFECTS_R true
@@ -96,6 +98,9 @@ void config_accepted(const config_key *key, px_str *out) {
         break;
     case KEY_text:
         px_str_text(out, "a string");
+        break;
+    case KEY_object:
+        px_str_text(out, "an object");
         break;
     case KEY_choice:
         px_str_text(out, "one of ");

@@ -105,7 +105,7 @@ check on-2-ranks "$X" run j.json --job-dir two --ranks 2
 same on-2-ranks-same-bits "$(sha two/ppft)" "$want"
 
 # Every option of the commands is known to the table of steps, and none that they lack.
-for command in model synth prepare reference train eval prompts generate traits trials stats export verify report; do
+for command in model synth prepare reference train eval prompts generate traits simulate trials stats export verify report; do
     echo "{\"steps\": {\"a\": {\"command\": \"$command\", \"zzzz\": 1}}}" >t.json
     table=$("$X" run t.json 2>&1 | sed -n 's/.*accepted: //p' | tr ',' '\n' | tr -d ' ' | sort -u | tr '\n' ' ')
     has=$("$X" $command --help | grep -oE '^ +(-[a-zA-Z?], )?--[a-z0-9-]+' | sed 's/.*--//' |

@@ -119,6 +119,7 @@ static void bad_keys_and_values_are_named(void **state) {
         {"{\"precision\":\"\"}", "precision is \"\""},
         {"{\"lora.targets\":\"q_proj\"}",
          "lora.targets is \"q_proj\", wanted a list of some of q_proj"},
+        {"{\"sim.endpoint\":\"http://h\"}", "sim.endpoint is \"http://h\", wanted an object"},
         {"{\"lora.targets\":[\"q\"]}", "lora.targets holds \"q\", wanted a list"},
         {"{\"lora.targets\":[1]}", "lora.targets holds 1"},
         {"{\"optim.betas\":[0.9]}",
@@ -147,11 +148,13 @@ static void options_take_json_or_bare_words(void **state) {
                                        "lora.targets=[k_proj,v_proj]",
                                        "optim.betas=0.8,0.9",
                                        "optim.betas=[0.7, 0.95]",
+                                       "sim.endpoint={\"url\": \"u\", \"max_usd\": 2}",
                                        "user={\"model\":\"bank\",\"tokens\":3}"};
     for (size_t i = 0; i < PX_COUNT(good); i++) px_assert_ok(px_config_set(&config, good[i]));
     assert_int_equal(config.lora_r, 0);
     assert_int_equal(config.precision, PX_PRECISION_BF16);
     assert_string_equal(config.model_path, "123");
+    assert_string_equal(config.sim_endpoint, "{\"url\":\"u\",\"max_usd\":2}");
     assert_true(config.optim_lr == 1e-4 && config.full_finetune);
     assert_int_equal(config.lora_targets, 2 | 4);
     assert_true(config.optim_betas.v[0] == 0.7 && config.optim_betas.v[1] == 0.95);
