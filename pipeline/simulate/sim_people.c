@@ -100,7 +100,7 @@ static int by_number(const void *a, const void *b) {
 /* `most` of them by the seed, in the survey's order. */
 static px_err *sample_take(sim_people *people, int64_t most, uint64_t seed) {
     if (most == 0 || most >= people->n) return NULL;
-    int32_t *order = malloc((size_t)people->n * sizeof *order);
+    int32_t *order = calloc((size_t)people->n + 1, sizeof *order);
     if (!order) PX_NO_MEMORY();
     px_rng_permutation((px_rng){seed, PX_RNG_SIMULATE}, 0, people->n, order);
     qsort(order, (size_t)most, sizeof *order, by_number);

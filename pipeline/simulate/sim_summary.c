@@ -37,11 +37,12 @@ sim_totals totals_of(const simulation *s) {
 }
 
 static void counts_put(const call_counts *c, px_str *out) {
+    const int64_t wanted = c->asked + c->from_memo;
     px_str_format(out,
                   "{\"wanted\": %lld, \"repairs\": %lld, \"invalid\": %lld, \"refused\": %lld, "
                   "\"failed\": %lld}",
-                  (long long)(c->asked + c->from_memo), (long long)c->repairs,
-                  (long long)c->invalid, (long long)c->refused, (long long)c->failed);
+                  (long long)wanted, (long long)c->repairs, (long long)c->invalid,
+                  (long long)c->refused, (long long)c->failed);
 }
 
 /* Calls that came to a good reply, of those that were answered. */
@@ -111,9 +112,10 @@ void summary_print(const simulation *s, FILE *out) {
             "failed");
     for (int i = 0; i <= CALLS; i++) {
         const call_counts *c = i < CALLS ? &s->counts[i] : &s->answers;
-        if (c->asked + c->from_memo == 0) continue;
+        const int64_t wanted = c->asked + c->from_memo;
+        if (wanted == 0) continue;
         fprintf(out, "%-8s %8lld %8lld %8lld %8lld %8lld\n", i < CALLS ? call_names[i] : "answer",
-                (long long)(c->asked + c->from_memo), (long long)c->repairs, (long long)c->invalid,
+                (long long)wanted, (long long)c->repairs, (long long)c->invalid,
                 (long long)c->refused, (long long)c->failed);
     }
     if (all)
