@@ -82,6 +82,8 @@ void px_fig_position_data(const exp_view *exp, data_list *data) {
         for (int p = 0; p < exp->study->positions; p++)
             px_data_add(data, best_at(exp, s, p), published_at(exp, s, p));
         px_data_add(data, px_stat_find(exp->study, rank, "position", s, "chi2", NULL, NULL), NAN);
+        px_data_add(data, px_stat_find(exp->study, rank, "orders", s, "flip", NULL, NULL), NAN);
+        px_data_add(data, px_stat_find(exp->study, rank, "orders", s, "flip_top", NULL, NULL), NAN);
     }
 }
 

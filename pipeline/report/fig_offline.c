@@ -1,4 +1,5 @@
-/* fig_offline.c - the figure of held-out accuracy over the settings of runs and sweeps: own,
+/* fig_offline.c - the figure of held-out accuracy over the settings of runs and sweeps, or of the
+ * evaluations that stats read: own,
  * generic and another person's embedding by the weight of the user term, beta and soft tokens. */
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,58 @@ static void sweep_take(const exp_view *exp, const px_report_sweep *sweep, offlin
     }
 }
 
+/* --- rows of stats --eval --- */
+
+/* What stands behind "key=" in a note; NaN: nothing. */
+static double noted(const char *note, const char *key) {
+    char name[32];
+    snprintf(name, sizeof name, " %s=", key);
+    const char *at = strstr(note, name);
+    return at ? strtod(at + strlen(name), NULL) : NAN;
+}
+
+/* The point of these settings that lacks the measure: files of one training are one point. */
+static offline_point *point_of(offline_list *list, const char *label, int measure) {
+    for (int i = 0; i < list->n; i++)
+        if (!strcmp(list->at[i].label, label) && !isfinite(list->at[i].e[measure].value))
+            return &list->at[i];
+    offline_point *p = point_new(list);
+    if (p) p->label = label;
+    return p;
+}
+
+static void stat_take(const stat_row *row, offline_list *list) {
+    static const char *const terms[] = {"own", "generic", "other"};
+    const bool seen = !strcmp(row->outcome, "seen");
+    const char *comma = strchr(row->note, ',');
+    const char *label = comma ? comma + 1 + (comma[1] == ' ') : row->note;
+    const bool none = strstr(row->note, "user.model=none") != NULL;
+    int measure = -1;
+    for (int m = SEEN_OWN; m <= SEEN_OTHER && seen; m++)
+        if (!strcmp(row->term, terms[m])) measure = m;
+    /* where there are no people's embeddings, everybody has the generic one */
+    if (seen && measure == SEEN_OWN && (none || !strstr(row->note, "user.model=")))
+        measure = SEEN_GENERIC;
+    if (!strcmp(row->outcome, "unseen") && strcmp(row->term, "other") != 0 &&
+        strncmp(row->term, "delta", 5) != 0)
+        measure = UNSEEN_GENERIC;
+    if (measure < 0 || !isfinite(row->estimate)) return;
+    offline_point *p = point_of(list, label, measure);
+    if (!p) return;
+    for (int k = 0; k < KEYS; k++)
+        if (!(none && k != 1)) p->at[k] = noted(row->note, keys[k].path);
+    p->e[measure] = px_row_interval(row);
+    if (seen) {
+        p->n_pairs = row->n_trials;
+        p->n_people = row->n_people;
+    }
+}
+
+static void stats_take(const exp_view *exp, offline_list *list) {
+    for (int64_t i = 0; i < exp->study->n; i++)
+        if (!strcmp(exp->study->rows[i].family, "offline")) stat_take(&exp->study->rows[i], list);
+}
+
 static offline_list *points_read(const exp_view *exp) {
     offline_list *list = calloc(1, sizeof *list);
     if (!list) {
@@ -128,6 +181,7 @@ static offline_list *points_read(const exp_view *exp) {
     for (int r = 0; r < exp->page->n_runs; r++) run_take(&exp->page->runs[r], list);
     for (int i = 0; i < exp->page->job->n_sweeps; i++)
         sweep_take(exp, &exp->page->job->sweeps[i], list);
+    if (list->n == 0) stats_take(exp, list); /* else the same evaluations would stand twice */
     return list;
 }
 

@@ -51,7 +51,7 @@ const exp_figure px_figures[N_FIGURES] = {
      "◇ about 38 times, published; on which tokens is not known.", "rankings, and context_tokens of the slots", px_fig_tokens_data, px_fig_tokens},
     {13, "fig-offline", "Held-out accuracy by α, β and Tᵤ",
      "Share of held-out pairs whose chosen response has the higher implicit reward, with the person’s own embedding, the generic one, and another person’s, over the settings of the given runs and sweeps. Lines join means over the other settings. Choose on people in training, report strangers.",
-     "Not known of the paper, but for Tᵤ = 10: ours.", "run folders or a sweep that were evaluated", px_fig_offline_data, px_fig_offline},
+     "Not known of the paper, but for Tᵤ = 10: ours.", "run folders or a sweep that were evaluated, or stats with --eval", px_fig_offline_data, px_fig_offline},
 };
 /* clang-format on */
 

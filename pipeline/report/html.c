@@ -118,6 +118,8 @@ void px_html_duration(px_str *out, double seconds) {
 void px_html_bytes(px_str *out, double bytes) {
     if (!isfinite(bytes))
         px_str_text(out, "–");
+    else if (bytes < 1e3)
+        px_str_format(out, "%.0f B", bytes);
     else if (bytes < 1e6)
         px_str_format(out, "%.1f kB", bytes / 1e3);
     else if (bytes < 1e9)

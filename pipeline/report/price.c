@@ -181,6 +181,9 @@ void px_page_price(const exp_view *exp) {
     if (n && !energy)
         px_str_text(out, "<li>Energy: the machine’s counters (RAPL) could not be read, or the runs "
                          "are older than their recording.</li>\n");
+    if (n && energy)
+        px_str_text(out, "<li>Energy: of the processors of the first rank’s machine (RAPL), with "
+                         "all else that ran there, since the run’s last start.</li>\n");
     if (n)
         px_str_text(out, "<li>Time and money per unit of log-worth stand only where the whole "
                          "interval of the gain lies above 0. Storage a person: what a person adds "

@@ -41,7 +41,10 @@ int px_stat_arm(const study_view *study, const char *name) {
 
 static px_err *row_add(study_view *study, const stat_row *row) {
     char key[KEY_MOST];
-    size_t size = key_of(key, row->outcome, row->model, row->source, row->term, NULL, NULL);
+    /* accuracies of several trainings differ by their notes alone */
+    const bool offline = !strcmp(row->family, "offline");
+    size_t size = key_of(key, row->outcome, row->model, row->source, row->term,
+                         offline ? "\t" : NULL, offline ? row->note : NULL);
     /* power stands once for each of the models that its contrast names: found by neither */
     if (px_map_find(&study->index, key, size, -1) >= 0 && strcmp(row->model, "power") != 0) {
         study->n_twice++;

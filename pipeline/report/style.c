@@ -1,6 +1,11 @@
 /* style.c - the style sheet: on paper and on glass, light and dark, wide and narrow. */
 #include "report_internal.h"
 
+/* Heads of columns of numbers stand where the numbers do: at the right. */
+#define COLUMN(k)                                                                                  \
+    "table:has(tbody tr:first-child>:nth-child(" #k ").n) thead th:nth-child(" #k                  \
+    "){text-align:right}"
+
 /* Colours: Okabe and Ito's set for the colour-blind, darkened on paper until text in them reads
  * well (contrast 4.5 and more), lightened on black. The policy forbids scripts and the network to
  * whatever might slip through. */
@@ -16,7 +21,7 @@ static const char style[] =
     "@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;"
     "--rule:#bbb;--grid:#e4e4e4;--warn:#a8321a;--link:#000;--c0:#0067a5;--c1:#b34700;--c2:#00735a;"
     "--c3:#99447a;--c4:#8a6500;--c5:#3d3a99;--c6:#a32638;--c7:#4a5a68}nav{display:none}"
-    "figure,table{break-inside:avoid}h2{break-after:avoid}body{font-size:10pt}}\n"
+    "svg,tr{break-inside:avoid}h2,h3,figcaption,caption{break-after:avoid}body{font-size:10pt}}\n"
     "*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}\n"
     "body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);font:16px/1.6 "
     "system-ui,-apple-system,"
@@ -63,15 +68,19 @@ static const char style[] =
     "td{overflow-wrap:anywhere;min-width:9em}\n"
     "thead th{border-bottom:1px solid var(--ink)}tbody th{font-weight:500}td.n{text-align:right;"
     "white-space:nowrap;font-variant-numeric:tabular-nums}tbody tr+tr>*{border-top:1px solid "
-    "var(--grid)}\n"
-    "details{margin:.6em 0}summary{cursor:pointer;color:var(--link);font-size:.92rem}"
-    "footer{max-width:1120px;margin:3em auto 2em;padding:0 20px}\n"
-    ".paper{display:block}.story{padding-left:1.2em;max-width:50em}.story li{margin:.35em 0}"
-    ".sign{color:var(--s);margin-right:.4em}.tiny{font-size:9.5px}svg .tiny{fill:var(--soft)}"
-    ".panels.one{display:block}.panels.one>svg{max-width:440px}\n"
-    ".skip{position:absolute;left:-999em;top:0;background:var(--card);padding:.5em 1em}"
-    ".skip:focus{left:0;z-index:1}\n"
-    "@media (max-width:600px){main,header,footer{padding-left:14px;padding-right:14px}"
-    "header{padding-top:20px}h1{font-size:1.45rem}}\n";
+    "var(--grid)}\n" COLUMN(2) COLUMN(3) COLUMN(4) COLUMN(5) COLUMN(6) COLUMN(7) COLUMN(8) COLUMN(9)
+        COLUMN(10) COLUMN(11) COLUMN(12) COLUMN(13) COLUMN(
+            14) "\n"
+                "details{margin:.6em 0}summary{cursor:pointer;color:var(--link);font-size:.92rem}"
+                "footer{max-width:1120px;margin:3em auto 2em;padding:0 20px}\n"
+                ".paper{display:block}.story{padding-left:1.2em;max-width:50em}.story "
+                "li{margin:.35em 0}"
+                ".sign{color:var(--s);margin-right:.4em}.tiny{font-size:9.5px}svg "
+                ".tiny{fill:var(--soft)}"
+                ".panels.one{display:block}.panels.one>svg{max-width:440px}\n"
+                ".skip{position:absolute;left:-999em;top:0;background:var(--card);padding:.5em 1em}"
+                ".skip:focus{left:0;z-index:1}\n"
+                "@media (max-width:600px){main,header,footer{padding-left:14px;padding-right:14px}"
+                "header{padding-top:20px}h1{font-size:1.45rem}}\n";
 
 void px_page_style(px_str *out) { px_str_text(out, style); }

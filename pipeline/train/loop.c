@@ -123,6 +123,7 @@ static px_err *run_epoch_all(px_training *t, px_progress *progress) {
                          px_epoch_plan(t->corpus, t->config, t->state.epoch, t->arena, &epoch)));
     while (t->state.batch < epoch.n_batches && t->state.step < t->state.total) {
         PX_PASS(advance_all(t, &epoch, progress));
+        px_energy_sample(&t->energy);
         if (px_any_all(t->ranks, px_signal_seen() != 0) && t->state.step < t->state.total)
             return stop_all(t);
         if (stop_wanted(t)) return stop_all(t);

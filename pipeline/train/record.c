@@ -159,6 +159,9 @@ px_err *px_training_manifest(px_training *t, const char *status) {
     PX_PASS(px_manifest_f64(m, "num_tokens", (double)t->state.n_tokens));
     PX_PASS(px_manifest_f64(m, "wall_s", px_now_s() - t->start_s));
     PX_PASS(px_manifest_f64(m, "peak_memory_bytes", (double)px_peak_memory()));
+    px_energy_sample(&t->energy);
+    if (t->energy.n && t->energy.joules >= 0)
+        PX_PASS(px_manifest_f64(m, "energy_j", t->energy.joules));
     if (t->params_sha256.hex[0])
         PX_PASS(px_manifest_text(m, "params_sha256", t->params_sha256.hex));
     if (!strcmp(status, "complete")) PX_PASS(put_outputs(t));

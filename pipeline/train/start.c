@@ -205,6 +205,7 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
                               px_training *t) {
     int resumes = 0;
     *t = (px_training){.ranks = ranks, .config = config, .job = job, .start_s = px_now_s()};
+    if (ranks->rank == 0) px_energy_start("", &t->energy);
     /* Before the model is read, which may take minutes; nothing is changed until it has been. */
     px_err *err = ranks->rank == 0 ? check_folder(t, &resumes) : NULL;
     PX_PASS(px_agree_all(ranks, err));

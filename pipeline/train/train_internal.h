@@ -2,6 +2,7 @@
 #ifndef PX_TRAIN_INTERNAL_H
 #define PX_TRAIN_INTERNAL_H
 
+#include "energy.h"
 #include "owner.h"
 #include "train.h"
 
@@ -108,6 +109,7 @@ typedef struct {
     char *config_json, *reference_path;
     cJSON *manifest, *hosts; /* rank 0 alone */
     double start_s;
+    px_energy energy; /* of rank 0's machine */
     px_owner *owner;
     bool finished; /* found complete: nothing to do */
 } px_training;

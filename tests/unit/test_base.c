@@ -1,4 +1,6 @@
 /* test_base.c - the base module: Philox vectors, SHA-256 vectors, arenas, strings, maps, files. */
+#include "energy.h"
+#include "files.h"
 #include "px_test.h"
 
 #include <unistd.h>
@@ -207,8 +209,53 @@ static void quantiles_are_between_order_statistics(void **state) {
     px_assert_near(px_quantile(one, 1, 0.3), 7, 0);
 }
 
+/* A package's counter turns over; parts of it are not counted; a counter that goes away takes the
+ * sum with it. */
+static void energy_of_made_up_counters(void **state) {
+    (void)state;
+    char *root = temp_folder();
+    px_energy e;
+    px_energy_start(root, &e);
+    assert_int_equal(e.n, 0);
+    px_energy_sample(&e);
+    assert_true(isnan(e.joules));
+    static const char *const zones[][2] = {{"0", "package-0"}, {"1", "package-1"}, {"2", "psys"}};
+    char name[128];
+    for (size_t i = 0; i < PX_COUNT(zones); i++) {
+        snprintf(name, sizeof name, "sys/class/powercap/intel-rapl:%s", zones[i][0]);
+        char *dir = px_path_join(root, name), *file = px_path_join(dir, "name");
+        px_assert_ok(px_dir_make(dir));
+        px_assert_ok(px_file_write(file, zones[i][1], strlen(zones[i][1])));
+        free(file);
+        file = px_path_join(dir, "energy_uj");
+        px_assert_ok(px_file_write(file, "9000000\n", 8));
+        free(file);
+        file = px_path_join(dir, "max_energy_range_uj");
+        px_assert_ok(px_file_write(file, "10000000\n", 9));
+        free(file);
+        free(dir);
+    }
+    px_energy_start(root, &e);
+    assert_int_equal(e.n, 2);
+    px_energy_sample(&e);
+    px_assert_near(e.joules, 0, 0);
+    char *first = px_path_join(root, "sys/class/powercap/intel-rapl:0/energy_uj");
+    px_assert_ok(px_file_write(first, "9500000\n", 8));
+    px_energy_sample(&e);
+    px_assert_near(e.joules, 0.5, 1e-12);
+    px_assert_ok(px_file_write(first, "250000\n", 7));
+    px_energy_sample(&e);
+    px_assert_near(e.joules, 1.25, 1e-12);
+    assert_int_equal(remove(first), 0);
+    px_energy_sample(&e);
+    assert_true(isnan(e.joules));
+    free(first);
+    temp_folder_end(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(energy_of_made_up_counters),
         cmocka_unit_test(quantiles_are_between_order_statistics),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(draws_are_uniform_and_normal),

@@ -122,7 +122,8 @@ static void every_figure_with_its_table(void **state) {
     }
     section = section_of(page, "price");
     assert_int_equal(count(section, "no price was given"), 0);
-    assert_has(section, "Energy: the machine");
+    assert_has(section, "Energy: of the processors");
+    assert_has(section, "<td class=\"n\">10</td>"); /* Wh */
     assert_has(section, "<th scope=\"row\"><bdi>ppft</bdi></th>");
     free(section);
     keep("study.html", page);
@@ -265,6 +266,43 @@ static void tables_hold_the_figures(void **state) {
     temp_folder_end(dir);
 }
 
+/* Evaluations that stats read stand for runs that are not given: one point a training. */
+static void accuracies_from_statistics(void **state) {
+    (void)state;
+    const made_study study = {
+        four,
+        domains,
+        4,
+        4,
+        4,
+        1,
+        "offline\tseen\taccuracy\town\tNA\t0.6\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\ta.h5, "
+        "user.model=bank loss.alpha=0.5 loss.beta=0.1 user.tokens=10\n"
+        "offline\tseen\taccuracy\tgeneric\tNA\t0.55\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\ta.h5, "
+        "user.model=bank loss.alpha=0.5 loss.beta=0.1 user.tokens=10\n"
+        "offline\tunseen\taccuracy\tgeneric\tNA\t0.54\tNA\t0.5\t0.7\tNA\tNA\t80\t8\tNA\tb.h5, "
+        "user.model=bank loss.alpha=0.5 loss.beta=0.1 user.tokens=10\n"
+        "offline\tseen\taccuracy\town\tNA\t0.65\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\tc.h5, "
+        "user.model=bank loss.alpha=1 loss.beta=0.1 user.tokens=10\n"
+        "offline\tseen:values\taccuracy\town\tNA\t0.1\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\tc.h5, "
+        "user.model=bank loss.alpha=1 loss.beta=0.1 user.tokens=10\n"
+        "offline\tseen\taccuracy\town\tNA\t0.5\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\td.h5, the base "
+        "model\n"};
+    char *dir = temp_folder();
+    make_study(dir, "s.tsv", &study);
+    const page_job job = {.dir = dir, .stats = {"s.tsv"}, .n_stats = 1};
+    char *page = make_page(&job, PX_REPORT_HTML), *section = section_of(page, "fig-offline");
+    assert_non_null(section);
+    assert_int_equal(count(section, "<tr><th scope=\"row\">"), 5);
+    assert_has(section, "by α, weight of the user term");
+    assert_int_equal(count(section, "by β</title>"), 0); /* one value alone */
+    assert_has(section, "own at 0.5: 60.0 percent. own at 1: 65.0 percent.");
+    assert_int_equal(count(page, "an earlier file had given"), 0);
+    free(section);
+    free(page);
+    temp_folder_end(dir);
+}
+
 static void other_files_are_refused(void **state) {
     (void)state;
     char *dir = temp_folder();
@@ -316,8 +354,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_figure_with_its_table), cmocka_unit_test(what_is_not_there_is_named),
         cmocka_unit_test(open_is_said_to_be_open),     cmocka_unit_test(hostile_names_stay_text),
-        cmocka_unit_test(tables_hold_the_figures),     cmocka_unit_test(other_files_are_refused),
-        cmocka_unit_test(damaged_statistics),
+        cmocka_unit_test(tables_hold_the_figures),     cmocka_unit_test(accuracies_from_statistics),
+        cmocka_unit_test(other_files_are_refused),     cmocka_unit_test(damaged_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
