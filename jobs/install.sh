@@ -10,7 +10,7 @@ set -eu
 build=(gcc libc6-dev cmake ninja-build pkg-config git ca-certificates
     openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools libcjson-dev libdnnl-dev libpcre2-dev
     libssl-dev libgsl-dev libcurl4-openssl-dev libmicrohttpd-dev python3-pip)
-tests=(libcmocka-dev g++ clang clang-tidy clang-format libclang-rt-14-dev libomp-dev valgrind
+tests=(libcmocka-dev faketime g++ clang clang-tidy clang-format libclang-rt-14-dev libomp-dev valgrind
     slurm-wlm slurm-client slurmdbd mariadb-server munge iproute2 util-linux procps)
 
 want=("${build[@]}") cuda=

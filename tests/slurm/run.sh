@@ -180,6 +180,7 @@ interrupt_usr1_mpirun() {
     scancel --batch -s USR1 "$job"
     ends_the_same usr1-mpirun 1
 }
+gone() { [ -z "$(rank_pid "$1")" ]; } # NODE: no rank runs there
 rank_pid() { "$C/bin/on" "$1" pgrep -x prismx -n; }
 interrupt_rank_killed() {
     begin rank-killed two.json || return
@@ -241,6 +242,11 @@ interrupt_network_cut() {
     sed 's/"checkpoint.every"/"comm.timeout_s": 15, "checkpoint.every"/' long.json >cut.json
     begin network-cut two.json cut.json || return
     "$HERE/cluster.sh" node "$C" n2 cut
+    local cut=$SECONDS both=
+    # Each half has lost the other and ends by itself, before anybody joins them again.
+    till 60 gone n1 && till 60 gone n2 && both=$((SECONDS - cut))
+    if [ -n "$both" ]; then ok network-cut-both-end; else fail network-cut-both-end "a rank lives 60 s after the cut"; fi
+    echo "# network-cut: both ranks had ended ${both:-more than 60} s after the cut, comm.timeout_s 15"
     till 60 grep -q 'rank [01] .*no progress for .* (comm.timeout_s 15) in .*, step [0-9]' network-cut/logs/ppft.log && ok network-cut-noticed ||
         fail network-cut-noticed "$(what_said network-cut)"
     "$HERE/cluster.sh" node "$C" n2 join

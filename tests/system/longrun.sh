@@ -1,6 +1,6 @@
 #!/bin/bash
 # longrun.sh - what goes wrong in runs of days: two writers of one folder, a rank that stands still, a disk that fills up,
-# a limit that no step fits into, a folder that cannot be written.
+# a limit that no step fits into, a folder that cannot be written, a clock that was set back.
 . "$(dirname "$0")/lib.sh"
 export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
 cd "$T" || exit 1
@@ -66,6 +66,41 @@ refuses quota 1 'step-000003.h5: no room for [0-9]+ bytes.*File too large' bash 
 check quota-resumes "$X" train "${config[@]}" --set train.steps=4 --out quota --resume
 check unbroken "$X" train "${config[@]}" --set train.steps=4 --out unbroken
 check quota-same-bits "$X" diff quota unbroken
+
+# --- the clock set back ---
+if command -v faketime >/dev/null; then
+    # Each start finds a folder, and the caches of the reference, from its own future.
+    refuses clock-start 3 stop-after "$X" train "${config[@]}" --set train.steps=4 --out back --stop-after 1
+    for days in 400 800; do
+        refuses clock-back-$days 3 stop-after faketime -f "-${days}d" "$X" train "${config[@]}" --set train.steps=4 --out back --resume --stop-after $((days / 400 + 1))
+        grep -q "resuming after step $((days / 400))" "$T/err" && ok clock-back-$days-newest || fail clock-back-$days-newest "$(grep resuming "$T/err")"
+    done
+    check clock-resumes "$X" train "${config[@]}" --set train.steps=4 --out back --resume
+    check clock-same-bits "$X" diff back unbroken
+    # A run that was killed: its last sign of life lies ahead of the clock.
+    "$X" train "${config[@]}" --out ahead >out 2>err &
+    pid=$!
+    until_ test -s ahead/checkpoints/step-000001.h5
+    refuses clock-alive-is-refused 2 "being written by process $pid" faketime -f -400d "$X" train "${config[@]}" --out ahead --resume
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+    refuses clock-taken-over 3 stop-after faketime -f -400d "$X" train "${config[@]}" --out ahead --resume --stop-after 1
+    # While it runs: the heartbeat's and progress's intervals do not wait for the old time to come again.
+    echo "+0" >clock
+    LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME_TIMESTAMP_FILE=$T/clock FAKETIME_NO_CACHE=1 \
+        "$X" train "${config[@]}" --out during >out 2>err &
+    pid=$!
+    until_ test -s during/checkpoints/step-000002.h5
+    echo "-400d" >clock
+    steps=$(cat during/metrics.jsonl | wc -l)
+    later() { [ "$(cat during/metrics.jsonl | wc -l)" -gt $((steps + 3)) ]; }
+    until_ later && ok clock-during-goes-on || fail clock-during-goes-on "$(tail -n 1 err)"
+    kill -TERM $pid
+    wait $pid
+    same clock-during-stops $? 3
+else
+    skip clock "faketime is not installed"
+fi
 
 mkdir small
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=6m none small 2>/dev/null; then
