@@ -158,6 +158,15 @@ static px_err *state_begin(px_job *job, int i, const cJSON *before, cJSON *parts
     return job_state_write(job, i, state);
 }
 
+/* An output, or what its command has kept of it so far beside it. */
+static bool is_begun(const char *out) {
+    px_str parts = {0};
+    px_str_format(&parts, "%s.parts", out);
+    const bool begun = px_path_exists(out) || (parts.data && px_path_exists(parts.data));
+    px_str_free(&parts);
+    return begun;
+}
+
 /* What a command that keeps its place is told: --resume only where what is there was begun with the
  * same key and not ended. Something that this job has not made is not overwritten. */
 static px_err *how_again(const px_job *job, const px_job_step *step, const cJSON *before,
@@ -165,7 +174,7 @@ static px_err *how_again(const px_job *job, const px_job_step *step, const cJSON
     px_digest key;
     const char *out = step->n_outputs ? step->outputs[0].path : "";
     *again = NULL;
-    if (!step->resumes || !px_path_exists(out)) return NULL;
+    if (!step->resumes || !is_begun(out)) return NULL;
     const char *key_before = px_json_find_text(before, "key");
     const char *status = px_json_find_text(before, "status");
     if (!key_before)
