@@ -2,8 +2,8 @@
 # demo.sh [--ranks N] [--users N] [--out DIR] [--fresh]: the whole way once, on this machine, in some ten
 # minutes: installs and builds, fetches a small real model, invents people with tastes of their own
 # (synth), and goes from their conversations to two trained models (pooled: DPFT, personal: PPFT), their
-# evaluation, answers to held-out prompts and their traits, adapters for PEFT and a report. Results lie
-# in runs/demo.
+# evaluation, answers to held-out prompts and their traits, people played by the model who judge the models,
+# statistics, adapters for PEFT and a report. Results lie in runs/demo.
 # The steps are those of jobs/demo.json. Run again, it keeps every step whose options and inputs are the
 # same; an interrupted training goes on from its last checkpoint. --fresh begins anew.
 set -eu
@@ -44,7 +44,7 @@ model=$("$ROOT"/jobs/get-model.sh)
 say "$model"
 
 head_line "jobs/demo.json: $users people"
-[ -z "$fresh" ] || rm -rf "$out"/{data,corpus.*,dpft,ppft,eval,answers,adapters,report.html,.steps,logs,job.json,lock}
+[ -z "$fresh" ] || rm -rf "$out"/{data,corpus.*,dpft,ppft,eval,answers,trials,stats.*,adapters,report.html,.steps,logs,job.json,lock}
 rc=0
 "$prismx" run "$ROOT/jobs/demo.json" --job-dir "$out" --ranks "$ranks" --threads "$threads" --var model="$model" \
     --var users="$users" || rc=$?
@@ -75,4 +75,5 @@ done
 say "(few pairs: the intervals above are wide; RUNBOOK.md says how to read them)"
 say "report:   $out/report.html"
 say "answers:  $out/answers/answers.jsonl"
+say "trials:   $out/trials/converse.jsonl, $out/stats.tsv"
 say "adapters: $out/adapters/dpft, $out/adapters/ppft (for transformers + PEFT)"

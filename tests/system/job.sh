@@ -100,6 +100,15 @@ refuses bad-ranks 2 'ranks' "$X" run j.json --ranks many
 mkdir empty
 refuses status-nothing 2 "no job folder" "$X" status empty
 
+# The job files that come with it: everything they name is known, and paths lead where they should.
+for f in "$ROOT"/jobs/*.json; do
+    grep -q '"steps"' "$f" || continue
+    vars=(--var model=runs/j/tiny)
+    grep -q '"data": null' "$f" && vars+=(--var data=runs/j/data)
+    check "dry-$(basename "$f" .json)" "$X" run "$f" --dry-run --job-dir dry "${vars[@]}"
+    same "dry-$(basename "$f" .json)-all" "$(grep -c 'would run: never run' "$T/err")" "$(grep -c '"command": ' "$f")"
+done
+
 # The same bits on two ranks, by mpirun that the job starts itself.
 check on-2-ranks "$X" run j.json --job-dir two --ranks 2
 same on-2-ranks-same-bits "$(sha two/ppft)" "$want"
