@@ -189,6 +189,11 @@ void px_page_price(const exp_view *exp) {
                          "interval of the gain lies above 0. Storage a person: what a person adds "
                          "to users.h5; shared: the bank of all people. The adapter is not "
                          "counted.</li>\n");
+    px_str_format(
+        out,
+        "<li>Errors of generation: %.1f&nbsp;%% over all arms are published of PRISM-X.</li>"
+        "\n",
+        100 * px_published(exp, PUBLISHED_ERRORS, HUMAN));
     px_str_text(out, "<li>Seconds of an answer by arm: trials do not record them.</li>\n");
     px_str_text(out, "</ul></section>\n");
 }

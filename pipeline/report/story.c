@@ -109,9 +109,12 @@ static void tell_first(const exp_view *exp, int source) {
         if (win) {
             px_str_text(out, "; the first is ranked above the second in ");
             percent(out, win);
-            px_str_text(out, side(win, 0.5) == 1
-                                 ? " of trials, <strong>more than half</strong>"
-                                 : " of trials, <strong>which does not tell them apart</strong>");
+            static const char *const words[] = {
+                " of trials, without an interval to judge by",
+                " of trials, <strong>less than half</strong>, whatever the worths say",
+                " of trials, <strong>which does not tell them apart</strong>",
+                " of trials, <strong>more than half</strong>"};
+            px_str_text(out, words[side(win, 0.5) + 2]);
         }
     }
     px_str_text(out, ". ");

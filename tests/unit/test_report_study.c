@@ -165,7 +165,7 @@ static void open_is_said_to_be_open(void **state) {
                                "\tci_high\tp\tp_adjusted\tn_trials\tn_people\tsource\tnote\n";
     static const char *const wins[][2] = {{"0.4", "0.6"}, {"0.51", "0.6"}, {"0.4", "0.49"}};
     static const char *const words[] = {"does not tell them apart", "<strong>more than half",
-                                        "does not tell them apart"};
+                                        "<strong>less than half"};
     static const char *const against[] = {"not more than half: <bdi>b</bdi> (open)",
                                           "in 55.0&nbsp;% [51.0, 60.0]. ",
                                           "not more than half: <bdi>b</bdi> (less than half)"};
