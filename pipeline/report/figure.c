@@ -47,7 +47,7 @@ const exp_figure px_figures[N_FIGURES] = {
      "Mean words of a user’s message, and the share of messages that ask, praise, complain or correct (short word lists of ours), by turn. Turn 0 is the opening. 95&nbsp;% intervals clustered by person.",
      "Not known of the paper: ours.", "user turns", px_fig_turns_data, px_fig_turns},
     {12, "fig-tokens", "Tokens of context against worth",
-     "Worth by people (else by the first simulation) against the mean number of tokens in each prompt that stem from the user, text or soft tokens; the scale is logarithmic above 1. The last panel: how many times ppft’s tokens prompting takes.",
+     "Worth by people (else by the first simulation) against the mean number of tokens of a conversation’s prompts that stem from the user, text or soft tokens; the scale is logarithmic above 1. The last panel: how many times ppft’s tokens prompting takes.",
      "◇ about 38 times, published; on which tokens is not known.", "rankings, and context_tokens of the slots", px_fig_tokens_data, px_fig_tokens},
     {13, "fig-offline", "Held-out accuracy by α, β and Tᵤ",
      "Share of held-out pairs whose chosen response has the higher implicit reward, with the person’s own embedding, the generic one, and another person’s, over the settings of the given runs and sweeps. Lines join means over the other settings. Choose on people in training, report strangers.",

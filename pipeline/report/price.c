@@ -67,8 +67,9 @@ static void answers_row(const exp_view *exp, const char *arm) {
 static void answers_table(const exp_view *exp) {
     static const char *const heads[] = {
         "arm",        "worth",      "context tokens", "prompt tokens",
-        "new tokens", "characters", "errors, %",      "$ per 1,000 answers"};
-    px_html_table(exp->page->out, "What an answer costs, beside the arm’s worth: means", heads,
+        "new tokens", "characters", "errors, %",      "$ per 1,000 conversations"};
+    px_html_table(exp->page->out,
+                  "What a conversation costs, beside the arm’s worth: means over trials", heads,
                   (int)PX_COUNT(heads));
     for (int a = 0; a < exp->study->n_arms; a++) answers_row(exp, exp->study->arms[a]);
     px_html_table_end(exp->page->out);
@@ -161,9 +162,11 @@ void px_page_price(const exp_view *exp) {
     px_str *out = exp->page->out;
     const px_report_prices *prices = &exp->page->job->prices;
     bool energy = false;
-    px_str_text(out, "<section id=\"price\"><h2>The price of personalisation</h2>\n<p>Tokens of "
-                     "context stem from the user: text before the prompt, or soft tokens. Worth "
-                     "is people’s where there are any, else the first simulation’s.</p>\n");
+    px_str_text(out,
+                "<section id=\"price\"><h2>The price of personalisation</h2>\n<p>Tokens of "
+                "context stem from the user: text before the prompt, or soft tokens. Tokens are "
+                "those of an arm’s whole conversation in a trial, as its slot records them. Worth "
+                "is people’s where there are any, else the first simulation’s.</p>\n");
     answers_table(exp);
     tell_trials(exp);
     const int n = training_table(exp);

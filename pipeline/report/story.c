@@ -323,7 +323,7 @@ static void tell_tokens(const exp_view *exp, int source) {
     begin(out, "Tokens");
     px_str_text(out, "Prompting spends ");
     px_html_fixed(out, prompt->estimate, 0);
-    px_str_text(out, " tokens of context an answer, ppft ");
+    px_str_text(out, " tokens of context a conversation, ppft ");
     px_html_fixed(out, ppft->estimate, 0);
     if (ratio) {
         px_str_text(out, ": ");
