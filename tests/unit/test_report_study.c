@@ -198,8 +198,7 @@ static const char *const hostile[8] = {
     "base",
     "<script>alert(1)</script>",
     "\"'><svg onload=x>",
-    "\xE2\x80\xAE"
-    "evil",
+    "\xE2\x80\xAEgnp.exe",
     "\xD7\xA9\xD7\x9C\xD7\x95\xD7\x9D \xD7\xA2\xD7\x95\xD7\x9C\xD7\x9D",
     long_name,
     "</title></style></table>",
