@@ -135,7 +135,7 @@ __global__ static void forward(cu_attend a) {
             (float)(((double)most + log2((double)sum)) * 0.69314718055994530942);
 }
 void cu_attention(cu_queue *q, const cu_attend *a) {
-    if (a->n_tiles == 0) return;
+    if (a->n_tiles == 0 || cu_attention_mma(q, a)) return;
     const size_t bytes =
         (size_t)((CU_TILE + CU_KEYS) * (a->hd + 1) + CU_TILE * CU_KEYS) * sizeof(float);
     const dim3 grid((unsigned)a->n_tiles, (unsigned)a->H);
@@ -246,9 +246,10 @@ void cu_attention_backward(cu_queue *q, const cu_attend_back *b) {
     const dim3 keys((unsigned)b->n_key_tiles, (unsigned)a->Hkv);
     const unsigned n_means = cu_blocks(b->dout.rows * a->H, CU_THREADS);
     const cu_attend_back args = *b;
+    CU_LAUNCH(means, n_means, CU_THREADS, 0, q, args);
+    if (cu_attention_backward_mma(q, b)) return;
     ROOM(back_queries, rows + tile);
     ROOM(back_keys, rows + 2 * tile);
-    CU_LAUNCH(means, n_means, CU_THREADS, 0, q, args);
     CU_LAUNCH(back_queries, queries, CU_THREADS, rows + tile, q, args);
     CU_LAUNCH(back_keys, keys, CU_THREADS, rows + 2 * tile, q, args);
 }

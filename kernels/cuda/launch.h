@@ -156,6 +156,8 @@ typedef struct {
     float scale, factor; /* of q · k; the same in exponents of 2 */
 } cu_attend;
 void cu_attention(cu_queue *q, const cu_attend *a);
+/* The same on tensor cores; 0: not for this type and head size. For cu_attention. */
+int cu_attention_mma(cu_queue *q, const cu_attend *a);
 typedef struct {
     cu_attend forward; /* tiles of queries; out is the forward's */
     cu_mat dq, dk, dv, dout;
@@ -164,6 +166,8 @@ typedef struct {
     int64_t n_key_tiles;
 } cu_attend_back;
 void cu_attention_backward(cu_queue *q, const cu_attend_back *a);
+/* All but the means, on tensor cores; 0: not for this type and head size. */
+int cu_attention_backward_mma(cu_queue *q, const cu_attend_back *a);
 typedef struct {
     void *k, *v;
     const int64_t *places; /* [rows]: of the row's position, head 0 of the layer */

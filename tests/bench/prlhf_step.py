@@ -2,8 +2,10 @@
 """prlhf_step.py MODEL DATA N_PAIRS BATCH [THREADS]: the peer of train.sh. The P-DPO step of the P-RLHF reference code
 (Li et al. 2024) restated in PyTorch + PEFT: every pair twice (user and generic row), soft tokens after the first token,
 the frozen reference computed each step by switching the adapter off, one padded batch of whole sequences, bf16 weights.
-Prints one JSON line: pairs_per_s (first step left out), rss_gb. Needs torch, transformers, peft."""
+Prints one JSON line: pairs_per_s (first step left out), rss_gb, on a GPU (DEVICE=cuda) also its peak memory. Needs torch,
+transformers, peft."""
 import json
+import os
 import resource
 import sys
 import time
@@ -14,10 +16,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 MODEL, DATA, N, BATCH = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+DEVICE = os.environ.get("DEVICE", "cpu")
+torch.set_default_device(DEVICE)
 torch.set_num_threads(int(sys.argv[5]) if len(sys.argv) > 5 else 2)
 TOKENS, BANK, ALPHA, BETA, MAX_TOKENS = 10, 10, 0.5, 0.5, 770
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
-base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16)
+base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16).to(DEVICE)
 embed = base.get_input_embeddings()
 
 
@@ -88,7 +92,10 @@ for at in range(0, len(coded) - BATCH + 1, BATCH):
     (ALPHA * loss[users > 0].mean() + (1 - ALPHA) * loss[users == 0].mean()).backward()
     optimizer.step()
     optimizer.zero_grad()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
     times.append(time.time() - start)
 step = sum(times[1:]) / len(times[1:])
 print(json.dumps({"pairs_per_s": BATCH / step, "s_per_step": step,
+                  "gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if DEVICE == "cuda" else None,
                   "rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}))

@@ -95,8 +95,23 @@ for shape in smollm2-135m llama-3.2-1b llama-3.1-8b; do
     # The first step warms up.
     number "P-DPO LoRA bf16, $shape, tokens/s" "$(sed -n 's/.*"tokens_per_s": \([0-9.]*\).*/\1/p' "$T/run-$shape/metrics.jsonl" 2>/dev/null |
         tail -n +2 | sort -n | tail -n 1)"
+    number "P-DPO LoRA bf16, $shape, pairs/s" "$(sed -n 's/.*"pairs": \([0-9]*\).*"step_time_s": \([0-9.]*\).*/\1 \2/p' "$T/run-$shape/metrics.jsonl" 2>/dev/null |
+        tail -n +2 | awk '{ n += $1; s += $2 } END { if (s) print n / s }')"
     number "peak memory, $shape, slots of 4,096 tokens, GB" "$(sort -n "$T/memory" | tail -n 1 | awk '{ print $1 * 1.048576 / 1000 }')"
-    rm -rf "$m" "$T/run-$shape"
+    # Where the time goes, and the part of the card's peak.
+    "$X" train --config configs/ppft.json --corpus "$T/$shape.h5" --model "$m" --set batch.slot_tokens=4096 --set batch.pairs=32 \
+        --set train.steps=2 --set device=cuda --profile --out "$T/profile-$shape" >"$T/profile" 2>/dev/null && cat "$T/profile"
+    number "of the card's bf16 peak, $shape, whole step" "$(awk '$1 == "all" { print $(NF - 1), $NF }' "$T/profile" 2>/dev/null)"
+    awk 'BEGIN { for (i = 0; i < 256; i++) printf "{\"id\":\"p%d\",\"messages\":[{\"role\":\"user\",\"content\":\"Tell me about number %d and its neighbours.\"}]}\n", i, i }' >"$T/p.jsonl"
+    number "decoding, $shape, 64 at once, tokens/s" "$("$X" generate --model "$m" --prompts "$T/p.jsonl" --out "$T/a.jsonl" --overwrite --max-new-tokens 128 \
+        --ignore-eos --temperature 0 --batch 64 --set device=cuda 2>/dev/null | sed -n 's/.*(\([0-9]*\) a second.*/\1/p' | head -n 1)"
+    if python3 -c 'import torch, transformers' 2>/dev/null; then
+        number "the same by transformers, tokens/s" "$(python3 tests/gpu/decode_peer.py "$m" 64 128 2>/dev/null | tail -n 1)"
+        ! python3 -c 'import peft' 2>/dev/null ||
+            number "the same pairs by PyTorch + PEFT, pairs/s" "$(DEVICE=cuda python3 tests/bench/prlhf_step.py "$m" "$T/data" 24 1 2>/dev/null |
+                sed -n 's/.*"pairs_per_s": \([0-9.]*\).*/\1/p')"
+    fi
+    rm -rf "$m" "$T/run-$shape" "$T/profile-$shape"
 done
 if [ -n "$report" ]; then
     {
