@@ -48,6 +48,31 @@ same judge-turns "$(grep -o '"turns":.*,"opening"' j.jsonl | sha256sum)" "$(grep
 same judge-slots "$(grep -o '"slots":.*,"turns"' j.jsonl | sha256sum)" "$(grep -o '"slots":.*,"turns"' c.jsonl | sha256sum)"
 check stats "$X" stats --trials c.jsonl j.jsonl --out s.tsv --bootstrap 20
 
+grep -q '"orders":\[\["[A-C]","[A-C]","[A-C]"\],\["' c.jsonl && ok orders-kept || fail orders-kept "no sim.orders in c.jsonl"
+# The flip rate is the one that stats finds in the trials.
+same flips-in-stats "$(sed -n 's/^"flip_rate": \(0\.[0-9]\{6\}\).*/\1/p' c.summary.json)" \
+    "$(awk -F '\t' '$3 == "orders" && $4 == "flip" && /converse/ { print substr($6, 1, 8); exit }' s.tsv)"
+
+# --- a whole job: arms with the person's own soft tokens, with the generic ones; judged by two ranks ---
+cat >job.json <<EOF
+{"steps": {
+  "corpus": {"command": "prepare", "data": "d", "model": "tiny", "out": "corpus.h5", "set": {"data.max_prompt_tokens": 1000, "data.max_tokens": 3000}},
+  "ppft": {"command": "train", "config": "$ROOT/configs/ppft.json", "corpus": "corpus.h5", "model": "tiny", "out": "ppft",
+    "set": {"train.steps": 1, "batch.pairs": 1, "optim.warmup_steps": 0}},
+  "talk": {"command": "simulate", "data": "d", "corpus": "corpus.h5", "model": "tiny", "people": 3, "out": "c.jsonl",
+    "arms": [{"name": "base"}, {"name": "ppft", "run": "ppft"}, {"name": "generic", "run": "ppft", "user": "generic"}],
+    "set": {"generate.max_new_tokens": 8, "sim.turns": 1, "sim.message_tokens": 16}},
+  "read": {"command": "simulate", "data": "d", "condition": "judge", "model": "tiny", "transcripts": "c.jsonl", "out": "j.jsonl", "ranks": 2}}}
+EOF
+check job "$X" run job.json --job-dir job --threads 1
+# Own soft tokens for those who were trained on, the generic user's for the one who was not.
+same job-users "$(sed -E 's/.*"split":"([a-z]*)".*"arm":"ppft","variant":null,"user":"([a-z]*)".*/\1 \2/' job/c.jsonl | sort | uniq -c | tr -s ' \n' ' ')" \
+    ' 8 seen own 4 unseen generic '
+same job-generic "$(grep -c '"arm":"generic","variant":null,"user":"generic"' job/c.jsonl)" 12
+same job-soft-tokens "$(grep -oE '"arm":"ppft"[^}]*"context_tokens":10,' job/c.jsonl | wc -l)" 12
+check job-again "$X" run job.json --job-dir job --threads 1
+grep -q 'read: unchanged, kept' err && ok job-kept || fail job-kept "$(tail -n 2 err)"
+
 # --- killed, then on with other ranks: the same file ---
 mpirun -n 2 "${talk[@]}" --out k.jsonl >out 2>err &
 job=$!
