@@ -293,7 +293,10 @@ static px_err *answer_round_all(simulation *s, int turn) {
     err = px_agree_all(s->ranks, err);
     if (!err) err = asks_all(s, &list, name);
     if (!err) err = answers_give_up_all(s, &list);
-    for (int64_t i = 0; i < list.n && !err; i++) err = answer_take(s, &list.items[i]);
+    if (!err) {
+        for (int64_t i = 0; i < list.n && !err; i++) err = answer_take(s, &list.items[i]);
+        err = px_agree_all(s->ranks, err);
+    }
     free(list.items);
     px_arena_reset(s->scratch, 0);
     return err;
