@@ -333,6 +333,29 @@ static void tell_tokens(const exp_view *exp, int source) {
     px_str_text(out, ".</li>\n");
 }
 
+/* Whether the embeddings of the given runs carry their people, on pairs held out. */
+static void tell_offline(const exp_view *exp) {
+    px_str *out = exp->page->out;
+    int n = 0;
+    for (int r = 0; r < exp->page->n_runs && n < 4; r++) {
+        const eval_row *row = px_run_view_row(&exp->page->runs[r], "seen", "all");
+        if (!row || !interval_ends(row->delta_swap)) continue;
+        if (n++ == 0) {
+            begin(out, "Held-out pairs");
+            px_str_text(out, "The person’s own embedding against another person’s: ");
+        } else
+            px_str_text(out, "; ");
+        arm_name(out, exp->page->runs[r].label);
+        px_str_text(out, row->delta_swap.value < 0 ? " " : " +");
+        estimate(out, row->delta_swap, 100, 1, "");
+        px_str_text(out, " points of accuracy");
+        px_str_text(out, row->delta_swap.low > 0    ? ", so it carries its person"
+                         : row->delta_swap.high < 0 ? ", worse than a stranger’s"
+                                                    : " (open)");
+    }
+    px_str_text(out, n ? ".</li>\n" : "");
+}
+
 void px_page_story(const exp_view *exp) {
     px_str *out = exp->page->out;
     const int source = main_source(exp);
@@ -352,6 +375,7 @@ void px_page_story(const exp_view *exp) {
         tell_agreement(exp);
         tell_position(exp);
         tell_tokens(exp, source);
+        tell_offline(exp);
         px_str_text(out,
                     out->size == before ? "<li>Nothing else was asked.</li></ul>\n" : "</ul>\n");
     }
