@@ -2,7 +2,7 @@
 # run.sh [--packed FOLDER] [--report FILE]: what shows that prismx works on this machine's GPU, and how fast it is. Builds (cmake
 # --preset cuda), or takes what tests/gpu/pack.sh --tests packed; then every operation against the float64 reference, the
 # same under compute-sanitizer, tiny trainings against the CPU and against themselves, then models of real shapes with
-# random weights: times, memory, and PyTorch on the same pairs where it is there. --report writes card, date, commit and
+# random weights (PX_SHAPES names others): times, memory, and PyTorch on the same pairs where it is there. --report writes card, date, commit and
 # numbers (tests/bench/GPU.md says where). The last line says how many parts passed. It has not run on a card yet.
 set -u
 . "$(dirname "$0")/../../jobs/lib.sh"
@@ -82,8 +82,8 @@ done
 
 # --- real shapes, random weights ---
 memory() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
-for shape in smollm2-135m llama-3.2-1b llama-3.1-8b; do
-    m=$T/$shape
+for shape in ${PX_SHAPES:-smollm2-135m llama-3.2-1b llama-3.1-8b}; do
+    m=$T/model-$shape
     "$X" model init --like "$shape" --seed 1 --out "$m" >/dev/null 2>&1 || { echo "skip $shape: no room for its weights" && continue; }
     "$X" prepare --data "$T/data" --model "$m" --out "$T/$shape.h5" >/dev/null 2>&1 || continue
     (while sleep 1; do memory; done) >"$T/memory" 2>/dev/null &
