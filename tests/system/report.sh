@@ -6,39 +6,36 @@ cd "$T" || exit 1
 
 # page FILE: faults of a page, a line each; figures and tables are counted on the last line.
 page() {
-    awk '
+    awk -v RS='<' '
     function fault(text) { if (!(text in told)) print text; told[text] = 1 }
-    { text = text $0 "\n" }
-    END {
-        n_svg = gsub(/<svg /, "&", text)
-        if (text ~ /<(script|img|iframe|object|embed|form|link)/) fault("an element that runs or fetches")
-        if (text ~ /(https?:|javascript:|url\(|@import)/) fault("an address outside the page")
-        rest = text
-        while (match(rest, /<[^>]*>/)) {
-            tag = substr(rest, RSTART, RLENGTH)
-            rest = substr(rest, RSTART + RLENGTH)
-            if (tag ~ /^<!/) continue
-            name = tag
-            sub(/^<\/?/, "", name)
-            sub(/[ \/>].*/, "", name)
-            bare = tag
-            gsub(/"[^"]*"/, "", bare)
-            if (bare ~ /["'"'"']/) fault("a quote is not closed: " substr(tag, 1, 60))
-            if (bare ~ / on[a-z]+=/) fault("a handler: " substr(tag, 1, 60))
-            if (match(tag, / id="[^"]*"/)) {
-                id = substr(tag, RSTART + 5, RLENGTH - 6)
-                if (id in ids) fault("id twice: " id)
-                ids[id] = 1
-            }
-            if (match(tag, / href="[^"]*"/)) links[substr(tag, RSTART + 7, RLENGTH - 8)] = 1
-            if (name == "th" && tag !~ /^<\// && tag !~ /scope=/) fault("a head without a scope")
-            if (name == "svg" && tag !~ /^<\// && tag !~ /role="img" aria-labelledby=/) fault("a figure without a name")
-            if (name == "table" && tag !~ /^<\//) n_tables++
-            if (name == "meta" || tag ~ /\/>$/) continue
-            if (tag !~ /^<\//) open[++depth] = name
-            else if (open[depth] != name) { fault("</" name "> closes <" open[depth] ">"); exit }
-            else depth--
+    NR > 1 {
+        tag = "<" substr($0, 1, index($0, ">"))
+        if (tag ~ /^<!/) next
+        if (tag ~ /^<(script|img|iframe|object|embed|form|link)/) fault("an element that runs or fetches")
+        if (tag ~ /(https?:|javascript:)/ || $0 ~ /(url\(|@import)/) fault("an address outside the page")
+        name = tag
+        sub(/^<\/?/, "", name)
+        sub(/[ \/>].*/, "", name)
+        bare = tag
+        gsub(/"[^"]*"/, "", bare)
+        if (bare ~ /["'"'"']/) fault("a quote is not closed: " substr(tag, 1, 60))
+        if (bare ~ / on[a-z]+=/) fault("a handler: " substr(tag, 1, 60))
+        if (match(tag, / id="[^"]*"/)) {
+            id = substr(tag, RSTART + 5, RLENGTH - 6)
+            if (id in ids) fault("id twice: " id)
+            ids[id] = 1
         }
+        if (match(tag, / href="[^"]*"/)) links[substr(tag, RSTART + 7, RLENGTH - 8)] = 1
+        if (tag ~ /^<th[ >]/ && tag !~ /scope=/) fault("a head without a scope")
+        n_svg += tag ~ /^<svg /
+        if (tag ~ /^<svg/ && tag !~ /role="img" aria-labelledby=/) fault("a figure without a name")
+        n_tables += tag ~ /^<table/
+        if (name == "meta" || tag ~ /\/>$/) next
+        if (tag !~ /^<\//) open[++depth] = name
+        else if (open[depth] != name) { fault("</" name "> closes <" open[depth] ">"); exit }
+        else depth--
+    }
+    END {
         if (depth) fault("not closed: " open[depth])
         for (l in links) if (substr(l, 1, 1) != "#" || !(substr(l, 2) in ids)) fault("a link to nothing: " l)
         print n_svg " figures, " n_tables " tables"
