@@ -28,7 +28,7 @@ page() {
         if (match(tag, / href="[^"]*"/)) links[substr(tag, RSTART + 7, RLENGTH - 8)] = 1
         if (tag ~ /^<th[ >]/ && tag !~ /scope=/) fault("a head without a scope")
         n_svg += tag ~ /^<svg /
-        if (tag ~ /^<svg/ && tag !~ /role="img" aria-labelledby=/) fault("a figure without a name")
+        if (tag ~ /^<svg/ && tag !~ /role="img" aria-labelledby=|aria-hidden="true"/) fault("a figure without a name")
         n_tables += tag ~ /^<table/
         if (name == "meta" || tag ~ /\/>$/) next
         if (tag !~ /^<\//) open[++depth] = name
