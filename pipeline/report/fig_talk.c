@@ -236,7 +236,8 @@ static void turns_panel(const exp_view *exp, size_t feature, turn_line *lines) {
     if (text.size) {
         exp->page->n_ids++;
         p.x = (px_axis){.low = -0.3, .high = last + 0.3, .step = fmax(1, ceil(last / 8))};
-        for (double t = 0; t <= last && p.x.n < PX_TICKS_MAX; t += p.x.step) p.x.ticks[p.x.n++] = t;
+        for (; p.x.n * p.x.step <= last && p.x.n < PX_TICKS_MAX; p.x.n++)
+            p.x.ticks[p.x.n] = p.x.n * p.x.step;
         px_axis_fit(low, high, 4, &p.y);
         px_plot_begin(&p);
         for (int s = 0; s < N_STUDY_SOURCES; s++) turns_draw(&p, &lines[s], s);
