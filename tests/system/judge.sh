@@ -12,18 +12,6 @@ cd "$T" || exit 1
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$T"' EXIT
 
-# start_stub NAME: its pid in $pid, its port in $port; what it prints in NAME.out.
-start_stub() {
-    "$STUB" >"$1.out" 2>"$1.err" &
-    pid=$!
-    pids+=($pid)
-    for _ in $(seq 1 200); do
-        [ -s "$1.out" ] && break
-        sleep 0.05
-    done
-    port=$(head -n 1 "$1.out")
-    [ -n "$port" ] && ok "start-$1" || fail "start-$1" "$(tail -n 1 "$1.err")"
-}
 # stop_stub NAME: ends it; its requests in $requests.
 stop_stub() {
     kill $pid

@@ -119,18 +119,6 @@ cat err out | grep -qE 'script|evil|xxxx' && fail no-texts-in-logs "$(tail -n 1 
     skip endpoints "$STUB is not built"
     finish
 }
-# start_stub NAME: its pid in $pid, its port in $port; what it prints in NAME.out.
-start_stub() {
-    "$STUB" >"$1.out" 2>"$1.err" &
-    pid=$!
-    pids+=($pid)
-    for _ in $(seq 1 200); do
-        [ -s "$1.out" ] && break
-        sleep 0.05
-    done
-    port=$(head -n 1 "$1.out")
-    [ -n "$port" ] && ok "start-$1" || fail "start-$1" "$(tail -n 1 "$1.err")"
-}
 # stop_stub NAME: ends it; requests, answered ones, and those answered twice.
 stop_stub() {
     kill $pid
