@@ -68,6 +68,7 @@ typedef void px_exact_get_fn(px_stream *s, float *g, const int64_t *high, const 
                              int64_t n);
 typedef void *px_handle_fn(px_stream *s);
 typedef void px_wait_fn(px_stream *s);
+typedef void px_copied_fn(const px_stream *s, uint64_t *to_device, uint64_t *to_host);
 typedef void px_range_fn(px_stream *s, const char *name);
 typedef void px_peak_fn(px_stream *s, px_type type, double *flops, double *bytes);
 
@@ -81,9 +82,10 @@ typedef struct {
     px_memory_copy_fn *memory_copy;
     px_memory_zero_fn *memory_zero;
     px_handle_fn *handle;
-    px_wait_fn *wait;   /* until all is done; NULL: it is when an operation returns */
-    px_range_fn *range; /* a named range for NVIDIA's tools begins; name NULL: it ends */
-    px_peak_fn *peak;   /* of the card, a second; NULL: not known */
+    px_wait_fn *wait;     /* until all is done; NULL: it is when an operation returns */
+    px_range_fn *range;   /* a named range for NVIDIA's tools begins; name NULL: it ends */
+    px_copied_fn *copied; /* bytes between its memory and the host's so far; NULL: none */
+    px_peak_fn *peak;     /* of the card, a second; NULL: not known */
     px_weight_new_fn *weight_new;
     px_weight_update_fn *weight_update;
     px_weight_free_fn *weight_free;

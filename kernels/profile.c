@@ -19,6 +19,7 @@ struct px_profile {
     double start_s;
     double bf16_flops, f32_flops; /* of products: which peak is asked for */
     bool paused;
+    uint64_t to_device, to_host; /* copied before the start */
 };
 
 static bool wanted;
@@ -39,9 +40,18 @@ void px_profile_open(px_stream *s) {
     if (s->profile) s->profile->start_s = px_now_s();
 }
 
+/* Bytes copied between host and device since the start. */
+static void copied(const px_stream *s, uint64_t *to_device, uint64_t *to_host) {
+    *to_device = *to_host = 0;
+    if (s->backend->copied) s->backend->copied(s, to_device, to_host);
+    *to_device -= s->profile->to_device;
+    *to_host -= s->profile->to_host;
+}
+
 void px_profile_restart(px_stream *s) {
     if (!s->profile) return;
     memset(s->profile, 0, sizeof *s->profile);
+    copied(s, &s->profile->to_device, &s->profile->to_host);
     s->profile->start_s = px_now_s();
 }
 
@@ -170,6 +180,11 @@ void px_profile_close(px_stream *s) {
     px_str_format(&told, "%-24s %9s %10.4f %6.1f %%\n", "outside of operations", "", total - inside,
                   100 * (total - inside) / PX_MAX(total, 1e-12));
     px_str_format(&told, "%-24s %9s %10.4f %6.1f %%  %s\n", "all", "", total, 100.0, rate);
+    uint64_t to_device = 0, to_host = 0;
+    copied(s, &to_device, &to_host);
+    if (s->backend->copied)
+        px_str_format(&told, "copied: %.6f MB to the device, %.6f MB to the host\n",
+                      (double)to_device / 1e6, (double)to_host / 1e6);
     free(p);
     s->profile = NULL;
 }

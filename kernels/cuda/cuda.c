@@ -60,6 +60,9 @@ void cuda_memory_zero(px_stream *s, void *at, size_t bytes) {
 static void *cuda_handle(px_stream *s) { return cu_stream_of(cuda_queue(s)); }
 
 static void cuda_wait(px_stream *s) { cu_wait(cuda_queue(s)); }
+static void cuda_copied(const px_stream *s, uint64_t *to_device, uint64_t *to_host) {
+    cu_copied(((const cuda_state *)s->state)->queue, to_device, to_host);
+}
 static void cuda_range(px_stream *s, const char *name) {
     (void)s;
     cu_range(name);
@@ -79,6 +82,7 @@ const px_backend px_backend_cuda = {
     .handle = cuda_handle,
     .wait = cuda_wait,
     .range = cuda_range,
+    .copied = cuda_copied,
     .peak = cuda_peak,
     .weight_new = cuda_weight_new,
     .weight_update = cuda_weight_update,

@@ -13,6 +13,7 @@ struct cu_queue {
     cudaStream_t stream;
     char text[640], told[640];
     bool failed;
+    uint64_t copied[3]; /* bytes, by way */
 };
 
 cudaStream_t cu_stream(cu_queue *q) { return q->stream; }
@@ -137,14 +138,20 @@ static cudaMemcpyKind kind_of(cu_way way) {
 }
 int cu_copy(cu_queue *q, void *to, const void *from, size_t bytes, cu_way way) {
     if (bytes == 0) return 0;
+    q->copied[way] += bytes;
     return note(q, cudaMemcpyAsync(to, from, bytes, kind_of(way), q->stream), "copy");
 }
 int cu_copy_rows(cu_queue *q, cu_rows r, cu_way way) {
     if (r.width == 0 || r.height == 0) return 0;
+    q->copied[way] += r.width * r.height;
     return note(q,
                 cudaMemcpy2DAsync(r.to, r.to_pitch, r.from, r.from_pitch, r.width, r.height,
                                   kind_of(way), q->stream),
                 "copy of rows");
+}
+void cu_copied(const cu_queue *q, uint64_t *to_device, uint64_t *to_host) {
+    *to_device = q->copied[CU_TO_DEVICE];
+    *to_host = q->copied[CU_TO_HOST];
 }
 int cu_zero(cu_queue *q, void *at, size_t bytes) {
     if (bytes == 0) return 0;

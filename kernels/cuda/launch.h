@@ -47,6 +47,8 @@ typedef struct {
     size_t to_pitch, from_pitch, width, height;
 } cu_rows;
 int cu_copy_rows(cu_queue *q, cu_rows rows, cu_way way);
+/* Bytes copied between host and device so far. */
+void cu_copied(const cu_queue *q, uint64_t *to_device, uint64_t *to_host);
 int cu_zero(cu_queue *q, void *at, size_t bytes);
 int cu_wait(cu_queue *q);
 /* The first failure of this queue since the last call, or NULL; borrowed until the next. */

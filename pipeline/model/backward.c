@@ -25,7 +25,7 @@ static void adapters(const run *r, int64_t layer, int group, px_mat dx, px_mat d
     const size_t at = (size_t)layer * model->lora.layer_floats;
     const float *values = px_adapter_values(model, r->how.params) + at;
     const float *u = px_pass_floats(r->pass, r->pass->u[group], layer, g->R);
-    float *grads = px_adapter_grads(model, r->grads) + at;
+    float *grads = px_trained_grads(model, r->grads) + at;
     for (int i = 0; i < g->n; i++) {
         const px_lora_part part = {g->R, g->first[i], model->lora.r, model->lora.scale};
         const int64_t first = px_group_column(model, g->linear[i]);
@@ -40,7 +40,8 @@ static void adapters(const run *r, int64_t layer, int group, px_mat dx, px_mat d
 /* Where a base tensor's gradient goes, or NULL when the base is frozen. */
 static float *base_grad(const run *r, size_t offset, int64_t layer) {
     if (!r->model->full || !r->how.params) return NULL;
-    return r->grads + offset + (size_t)layer * r->model->base.layer_floats;
+    return px_trained_grads(r->model, r->grads) + offset +
+           (size_t)layer * r->model->base.layer_floats;
 }
 
 static void weight_grad(const run *r, size_t offset, int64_t layer, px_mat dy, px_mat x) {
@@ -151,8 +152,7 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     if (!pass->backward)
         PX_FAIL(PX_RUN_FAILED, "a backward pass on memory for a forward pass alone");
     if (slot->n == 0 || slot->n_rows == 0 || slot->targets.n == 0) { /* no loss, no gradient */
-        if (model->grads)
-            px_memory_zero(model->s, model->grads, model->lora.n * sizeof *model->grads);
+        px_model_grads_none(model);
         return NULL;
     }
     const bool full = model->full && how.params;

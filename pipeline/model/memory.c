@@ -1,6 +1,7 @@
 /* memory.c - the model's memory where its backend computes: the arena's on the CPU, a card's on a
- * GPU. Adapters and their gradients are the caller's host memory; on a GPU they go over once a
- * pass. */
+ * GPU. Trained values are the caller's: where they lie on the card already (px_params.there) they
+ * are read there; else adapters go over once a pass. The gradients of adapters and, with full
+ * fine-tuning, of the base are made on the card. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,48 +34,63 @@ void px_model_memory_free(px_model *model) {
     free(model->grads_back);
 }
 
-static px_err *adapters_take(px_model *model) {
+/* Trained values that the model computes with, the first of the flat vector: the base's and the
+ * adapters'. */
+static size_t trained(const px_model *model) { return model->lora.first + model->lora.n; }
+
+static px_err *values_enter(px_model *model, const px_params *params) {
     const size_t bytes = model->lora.n * sizeof(float);
     void *at = NULL;
-    PX_PASS(px_model_memory(model, bytes, &at));
-    model->values = at;
-    if (!model->train) return NULL;
-    PX_PASS(px_model_memory(model, bytes, &at));
-    model->grads = at;
-    model->grads_back = malloc(bytes);
-    if (!model->grads_back) PX_NO_MEMORY();
+    if (params->there || bytes == 0) return NULL;
+    if (model->lora.first > 0)
+        PX_FAIL(PX_BAD_INPUT, "adapters beside full fine-tuning are for device \"cpu\" alone");
+    if (!model->values) PX_PASS(px_model_memory(model, bytes, &at));
+    if (at) model->values = at;
+    px_memory_copy(model->s, model->values, params->values, bytes);
+    return NULL;
+}
+
+static px_err *grads_enter(px_model *model) {
+    const size_t bytes = trained(model) * sizeof(float);
+    void *at = NULL;
+    if (bytes == 0) return NULL;
+    if (!model->grads) PX_PASS(px_model_memory(model, bytes, &at));
+    if (at) model->grads = at;
+    if (!model->grads_stay && !model->grads_back) model->grads_back = malloc(bytes);
+    if (!model->grads_stay && !model->grads_back) PX_NO_MEMORY();
+    px_memory_zero(model->s, model->grads, bytes);
     return NULL;
 }
 
 px_err *px_adapters_enter(px_model *model, const px_params *params, bool backward) {
-    const size_t bytes = model->lora.n * sizeof(float);
-    if (!params || bytes == 0 || !px_memory_is_apart(model->s)) return NULL;
-    if (model->lora.first > 0)
-        PX_FAIL(PX_BAD_INPUT, "adapters beside full fine-tuning are for device \"cpu\" alone");
-    if (!model->values) PX_PASS(adapters_take(model));
-    px_memory_copy(model->s, model->values, params->values, bytes);
+    if (!params || !px_memory_is_apart(model->s)) return NULL;
+    PX_PASS(values_enter(model, params));
     model->entered = params;
-    if (backward) px_memory_zero(model->s, model->grads, bytes);
-    return NULL;
+    return backward ? grads_enter(model) : NULL;
 }
 
 void px_adapters_leave(px_model *model, const px_params *params, float *grads) {
-    if (!params || !model->grads || model->lora.n == 0 || model->grads_stay) return;
-    px_memory_copy(model->s, model->grads_back, model->grads, model->lora.n * sizeof(float));
-    for (size_t i = 0; i < model->lora.n; i++) grads[i] += model->grads_back[i];
+    const size_t n = trained(model);
+    if (!params || !model->grads || model->grads_stay) return;
+    px_memory_copy(model->s, model->grads_back, model->grads, n * sizeof(float));
+    for (size_t i = 0; i < n; i++) grads[i] += model->grads_back[i];
+}
+
+void px_model_grads_none(px_model *model) {
+    if (model->grads) px_memory_zero(model->s, model->grads, trained(model) * sizeof(float));
 }
 
 void px_model_grads_stay(px_model *model, bool stay) { model->grads_stay = stay; }
-const float *px_model_grads_there(const px_model *model, size_t *first, size_t *n) {
-    *first = model->lora.first;
-    *n = model->grads ? model->lora.n : 0;
+const float *px_model_grads_there(const px_model *model, size_t *n) {
+    *n = model->grads ? trained(model) : 0;
     return model->grads;
 }
 
 const float *px_adapter_values(const px_model *model, const px_params *params) {
+    if (params->there) return params->there;
     return model->values ? model->values : params->values;
 }
-float *px_adapter_grads(const px_model *model, float *grads) {
+float *px_trained_grads(const px_model *model, float *grads) {
     return model->grads ? model->grads : grads;
 }
 

@@ -211,26 +211,34 @@ static px_err *repack(px_model *model, px_weight *w, const float *values, int64_
     return px_weight_update(model->s, w, px_mat_of(source, PX_F32, rows, cols));
 }
 
+/* Every row, rounded on the card. */
+static px_err *table_there(px_model *model, const float *values) {
+    const int64_t vocab = model->shape.vocab;
+    float *source = (float *)(uintptr_t)values; /* px_mat has no const; it is read only */
+    int32_t *rows = malloc((size_t)vocab * sizeof *rows);
+    if (!rows) PX_NO_MEMORY();
+    for (int64_t i = 0; i < vocab; i++) rows[i] = (int32_t)i;
+    px_op_gather(model->s, model->table, px_mat_of(source, PX_F32, vocab, model->shape.d), rows);
+    free(rows);
+    return NULL;
+}
+
 static px_err *table_update(px_model *model, const float *values) {
     const int64_t n = model->shape.vocab * model->shape.d;
-    const bool apart = px_memory_is_apart(model->s);
     if (model->type == PX_F32) {
         px_memory_copy(model->s, model->table.data, values, (size_t)n * sizeof *values);
         return NULL;
     }
-    uint16_t *table = apart ? malloc((size_t)n * sizeof *table) : model->table.data;
-    if (!table) PX_NO_MEMORY();
+    if (px_memory_is_apart(model->s)) return table_there(model, values);
+    uint16_t *table = model->table.data;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) table[i] = px_bf16_from(values[i]);
-    if (!apart) return NULL;
-    px_memory_copy(model->s, model->table.data, table, (size_t)n * sizeof *table);
-    free(table);
     return NULL;
 }
 
 px_err *px_model_update(px_model *model, const px_params *params) {
     const px_shape *shape = &model->shape;
-    const float *v = params->values;
+    const float *v = params->there ? params->there : params->values;
     const size_t norm_bytes = (size_t)shape->d * sizeof *v;
     if (!model->full) return NULL;
     if (params->n < model->base.n)

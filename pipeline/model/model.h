@@ -56,6 +56,8 @@ typedef struct {
     int n_params;
     size_t n;                  /* floats in all */
     float *values;             /* [n], 64-byte aligned */
+    float *there;              /* [n] on a GPU, another's: newer than `values`, which then are
+                                * current for user parameters alone; NULL: `values` count */
     int32_t n_users;           /* rows of user tensors; row 0 is the generic user */
     int user_kind, mixing;     /* px_user_kind, px_mixing */
     int64_t n_tokens, bank, d; /* T_u, K, d; T_u = 0 without a user model */
@@ -95,7 +97,7 @@ PX_CHECKED px_err *px_model_new(px_stream *s, px_source *source, const px_config
                                 px_model **out);
 void px_model_free(px_model *model);
 const px_shape *px_model_shape(const px_model *model);
-/* Full fine-tuning: packs params' base weights anew after a step. */
+/* Full fine-tuning: packs params' base weights anew after a step, on a GPU from where they lie. */
 PX_CHECKED px_err *px_model_update(px_model *model, const px_params *params);
 
 /* What is computed in one go: rows of one or more trees. All arrays are the caller's. */
@@ -139,11 +141,12 @@ PX_CHECKED px_err *px_model_forward(px_model *model, px_pass *pass, const px_slo
 PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot,
                                      px_forward how, const float *g, float *grads, float *dsoft);
 
-/* On a GPU: adapters' gradients may stay there. With `stay` each px_model_backward makes them anew
- * from 0 and leaves their part of `grads` alone; px_model_grads_there gives that memory, parameters
- * [*first, *first + *n) of the flat vector, until the next one. NULL: on the CPU, no adapters. */
+/* On a GPU: gradients of adapters, and of a base that is trained, may stay there. With `stay` each
+ * px_model_backward makes them anew from 0 and leaves their part of `grads` alone;
+ * px_model_grads_there gives that memory, parameters [0, *n) of the flat vector, until the next
+ * one. NULL: on the CPU, none of these, or no backward yet. */
 void px_model_grads_stay(px_model *model, bool stay);
-const float *px_model_grads_there(const px_model *model, size_t *first, size_t *n);
+const float *px_model_grads_there(const px_model *model, size_t *n);
 
 /* --- step by step: rows of sequences whose earlier positions are in a cache --- */
 /* A cache that fits the model, of n_pages pages. */

@@ -91,14 +91,16 @@ typedef struct px_apart px_apart;
 /* Lives as long as the model, where its backend computes. */
 PX_CHECKED px_err *px_model_memory(px_model *model, size_t bytes, void **out);
 void px_model_memory_free(px_model *model);
-/* Before a pass, and before its backward: adapters go where the backend computes, their gradients
- * begin at 0 there. Nothing on the CPU, or with params NULL. */
+/* Before a pass, and before its backward: adapters go where the backend computes, gradients begin
+ * at 0 there. Nothing on the CPU, or with params NULL. */
 PX_CHECKED px_err *px_adapters_enter(px_model *model, const px_params *params, bool backward);
 /* After a backward: grads += what came together there. */
 void px_adapters_leave(px_model *model, const px_params *params, float *grads);
 /* What operations take: there, or the host's. */
 const float *px_adapter_values(const px_model *model, const px_params *params);
-float *px_adapter_grads(const px_model *model, float *grads);
+float *px_trained_grads(const px_model *model, float *grads);
+/* Of a slot without targets: 0 there. */
+void px_model_grads_none(px_model *model);
 
 /* --- model.c --- */
 typedef struct {
@@ -124,8 +126,9 @@ struct px_model {
      * CPU). */
     float *rope_table, *rope;
     int64_t n_positions;
-    /* A GPU's backend: its pieces of memory; adapters and their gradients there [lora.n], the
-     * gradients on their way back; whose adapters are there. NULL on the CPU. */
+    /* A GPU's backend: its pieces of memory; adapters there [lora.n], the gradients of the base, if
+     * it is trained, and of adapters [lora.first + lora.n], the gradients on their way back; whose
+     * adapters are there. NULL on the CPU. */
     px_apart *apart;
     float *values, *grads, *grads_back;
     const px_params *entered;

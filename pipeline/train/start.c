@@ -174,6 +174,7 @@ static px_err *start_trainer(px_training *t) {
                               .optimizer = &t->optimizer,
                               .reference = t->reference,
                               .row_of_user = t->rows.row_of_user};
+    PX_PASS(px_optimizer_enter(&t->optimizer, t->stream, t->params));
     if (t->config->full_finetune) PX_PASS(px_model_update(t->model, t->params));
     PX_PASS(px_trainer_new(&parts, &t->trainer));
     if (t->ranks->rank != 0) return NULL;
@@ -182,7 +183,8 @@ static px_err *start_trainer(px_training *t) {
 
 px_err *px_training_checkpoint_all(px_training *t) {
     px_checkpoint ckpt = checkpoint_of(t);
-    px_err *err = t->metrics ? px_metrics_sync(t->metrics) : NULL;
+    px_err *err = px_optimizer_fetch(&t->optimizer);
+    if (!err && t->metrics) err = px_metrics_sync(t->metrics);
     PX_PASS(px_agree_all(t->ranks, err));
     return px_checkpoint_write_all(t->ranks, &ckpt, &t->state, t->config->checkpoint_keep,
                                    &t->params_sha256);

@@ -16,7 +16,8 @@ enum { USER, GENERIC, N_TERMS };
 struct px_trainer {
     px_trainer_parts parts;
     px_sums *sums;
-    float *grads; /* [params->n]: of one slot */
+    float *grads; /* [params->n]: of one slot; on a GPU of user parameters alone, from: */
+    size_t first;
     px_pass *pass;
     int32_t pass_rows;
     px_arena *arena;
@@ -41,12 +42,20 @@ typedef struct {
     double *logps; /* [N_TERMS][2 * n_pairs]: chosen, rejected */
 } batch_plan;
 
+/* They are the last. */
+static size_t first_of_users(const px_params *params) {
+    for (int i = 0; i < params->n_params; i++)
+        if (params->params[i].user) return params->params[i].offset;
+    return params->n;
+}
+
 px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out) {
     px_trainer *t = calloc(1, sizeof *t);
     if (!t) PX_NO_MEMORY();
     px_err *err = NULL;
     t->parts = *parts;
     size_t n = parts->params->n;
+    if (px_memory_is_apart(parts->stream)) t->first = first_of_users(parts->params);
     t->grads = calloc(n + 1, sizeof *t->grads);
     if (!t->grads)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: gradients of %zu parameters", n);
@@ -233,7 +242,7 @@ static px_err *slot_backward(px_trainer *t, const batch_plan *plan, const copy *
     PX_PASS(slot_derivatives(t, plan, copies, n, dlogps));
     px_work_gradient(work, dlogps, g);
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < params->n; i++) t->grads[i] = 0;
+    for (size_t i = t->first; i < params->n; i++) t->grads[i] = 0;
     PX_PASS(px_model_backward(t->parts.model, t->pass, rows, how, g, t->grads, dsoft));
     if (dsoft) px_work_users_backward(work, params, dsoft, t->grads);
     return add_gradient(t, plan, copies);
@@ -324,8 +333,10 @@ px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch,
     summarise(t, &plan, out);
     px_optim_step optim = {.config = t->parts.config, .step = step, .total = total};
     px_optimizer_step(t->parts.optimizer, t->parts.stream, t->parts.params, sums, &optim);
-    if (t->parts.config->full_finetune)
-        PX_PASS(px_agree_all(t->parts.ranks, px_model_update(t->parts.model, t->parts.params)));
+    err = px_stream_ok(t->parts.stream);
+    if (!err && t->parts.config->full_finetune)
+        err = px_model_update(t->parts.model, t->parts.params);
+    PX_TRY(px_agree_all(t->parts.ranks, err), "step %lld: the optimiser", (long long)step);
     out->grad_norm = optim.grad_norm;
     out->learning_rate = optim.learning_rate;
     out->spread = px_user_spread(t->parts.params);

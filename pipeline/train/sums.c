@@ -1,9 +1,9 @@
 /* sums.c - the batch's gradient: slots' gradients added up, then over ranks. Invariants:
  * 1. Exact sums are two limbs of integers; host (pipeline/dist/exact.c) and card (px_op_exact_add)
  * make the same ones.
- * 2. On a GPU the limbs lie on the card, adapters' gradients never leave it, and ranks' limbs are
- * summed between cards by NCCL (pipeline/dist/gpus.c). Fully fine-tuned models, whose gradients are
- * the host's, are summed there. */
+ * 2. On a GPU the limbs and the result lie on the card, the gradients of adapters and of a base
+ * that is trained never leave it, and ranks' limbs are summed between cards by NCCL
+ * (pipeline/dist/gpus.c). User parameters' gradients, which the host makes, are added there too. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@ struct px_sums {
     px_model *model;
     size_t n;
     bool exact_wanted;
-    float *total; /* [n] the host's: sums so far (fast, on the host), or the result */
+    float *total; /* [n] on the CPU: sums so far (fast), or the result */
     px_exact exact;
     bool apart; /* on the card: */
     int64_t *high, *low;
@@ -48,9 +48,10 @@ px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out) {
     s->model = parts->model;
     s->n = parts->params->n;
     s->exact_wanted = parts->config->comm_reduce == PX_REDUCE_EXACT;
-    s->apart = px_memory_is_apart(parts->stream) && !parts->config->full_finetune;
-    s->total = calloc(s->n + 1, sizeof *s->total);
-    if (!s->total) PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: sums of %zu parameters", s->n);
+    s->apart = px_memory_is_apart(parts->stream);
+    if (!s->apart) s->total = calloc(s->n + 1, sizeof *s->total);
+    if (!s->apart && !s->total)
+        PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: sums of %zu parameters", s->n);
     if (s->apart)
         PX_PASS_TO(failed, take_there(s));
     else if (s->exact_wanted)
@@ -93,13 +94,12 @@ void px_sums_clear(px_sums *s) {
     }
 }
 
-/* Parameters [at, at + n), whose gradients are g. */
+/* Parameters [at, at + n), whose gradients are g, the card's or the host's. */
 static bool add_there(px_sums *s, size_t at, size_t n, const float *g, px_bad_value *bad) {
     if (n == 0) return true;
     const int64_t where = px_op_exact_add(s->stream, s->high + at, s->low + at, g, (int64_t)n);
     if (where < 0) return true;
     bad->index = at + (size_t)where;
-    px_memory_copy(s->stream, &bad->value, g + where, sizeof bad->value);
     return false;
 }
 
@@ -121,16 +121,21 @@ bool px_sums_add(px_sums *s, const float *grads, px_bad_value *bad) {
         if (!fine) bad->value = grads[bad->index];
         return fine;
     }
-    size_t first = s->n, n = 0;
-    const float *adapters = px_model_grads_there(s->model, &first, &n);
-    if (!adapters) first = s->n, n = 0;
+    size_t n = 0;
+    const float *there = px_model_grads_there(s->model, &n);
     if (s->n_added >= CARRY_AFTER) {
         px_op_exact_carry(s->stream, s->high, s->low, (int64_t)s->n);
         s->n_added = 1;
     }
     s->n_added++;
-    return add_there(s, 0, first, grads, bad) && add_there(s, first, n, adapters, bad) &&
-           add_there(s, first + n, s->n - first - n, grads + first + n, bad);
+    const bool fine = add_there(s, 0, n, there, bad);
+    if (!fine)
+        px_memory_copy(s->stream, &bad->value, there + bad->index, sizeof bad->value);
+    else if (add_there(s, n, s->n - n, grads + n, bad))
+        return true;
+    else
+        bad->value = grads[bad->index];
+    return false;
 }
 
 static px_err *sum_there_all(px_sums *s) {
@@ -145,12 +150,11 @@ static px_err *sum_there_all(px_sums *s) {
         px_gpus_sum_f32_all(s->gpus, s->there, s->n);
         px_gpus_wait_all(s->gpus);
     }
-    px_memory_copy(s->stream, s->total, s->there, s->n * sizeof *s->total);
     return px_agree_all(s->ranks, px_stream_ok(s->stream));
 }
 
 px_err *px_sums_all(px_sums *s, const float **total) {
-    *total = s->total;
+    *total = s->apart ? s->there : s->total;
     if (s->apart) return sum_there_all(s);
     if (s->exact_wanted) {
         px_exact_sum_all(s->ranks, &s->exact);

@@ -8,17 +8,28 @@
 
 /* --- optimizer.c --- */
 typedef struct {
-    float *m, *v; /* [params->n] */
+    float *m, *v; /* [params->n]; for checkpoints */
     size_t n;
+    /* On a GPU: where the moments are between px_optimizer_enter and _free; else NULL. */
+    px_stream *stream;
+    px_params *params;
+    float *m_there, *v_there;
 } px_optimizer;
 PX_CHECKED px_err *px_optimizer_new(size_t n, px_optimizer *out);
+/* On a GPU: the parameters' values and both moments go there and stay (params->there); steps change
+ * them there. Nothing on the CPU. */
+PX_CHECKED px_err *px_optimizer_enter(px_optimizer *optimizer, px_stream *s, px_params *params);
+/* Brings them back to the host's memory as they are now: before a checkpoint. */
+PX_CHECKED px_err *px_optimizer_fetch(px_optimizer *optimizer);
+/* Before params and the stream go. */
 void px_optimizer_free(px_optimizer *optimizer);
 typedef struct {
     const px_config *config;
     int64_t step, total;             /* step from 1, of total */
     double grad_norm, learning_rate; /* out: the norm before clipping; the rate of the step */
 } px_optim_step;
-/* One AdamW step on params for summed gradients grads [params->n]. Same bits on every rank. */
+/* One AdamW step on params for summed gradients grads [params->n], which lie where the stream
+ * computes. Same bits on every rank. Values of user parameters are the host's too afterwards. */
 void px_optimizer_step(px_optimizer *optimizer, px_stream *s, px_params *params, const float *grads,
                        px_optim_step *io);
 
@@ -63,10 +74,11 @@ typedef struct {
     size_t index;
     float value;
 } px_bad_value;
-/* The gradient that the last backward made: grads [params->n], where it is the host's. False: it
- * holds NaN, Inf or a value of 2^26 or more. */
+/* The gradient that the last backward made: grads [params->n], on a GPU of user parameters alone.
+ * False: it holds NaN, Inf or a value of 2^26 or more. */
 bool px_sums_add(px_sums *sums, const float *grads, px_bad_value *bad);
-/* Collective. *total [params->n], borrowed, the same bits on every rank. */
+/* Collective. *total [params->n] where the stream computes, borrowed, the same bits on every rank.
+ */
 PX_CHECKED px_err *px_sums_all(px_sums *sums, const float **total);
 
 /* --- metrics.c --- */

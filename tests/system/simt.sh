@@ -22,8 +22,8 @@ if ! "$X" train "${config[@]}" --set device=simt --out simt >"$T/out" 2>"$T/err"
     finish
 fi
 ok simt
-# Losses, log-probabilities and the gradient's norm of each step, within 1e-4 (1 + |x|).
-apart=$(paste -d '\n' cpu/metrics.jsonl simt/metrics.jsonl | awk -v n=0 '
+# Losses, log-probabilities and the gradient's norm of each step, within 1e-4 (1 + |x|): what is not, of two runs.
+apart() { paste -d '\n' "$1/metrics.jsonl" "$2/metrics.jsonl" | awk -v n=0 '
     { for (i = split($0, part, /[,{}]/); i > 0; i--)
         if (split(part[i], kv, /": /) == 2 && kv[1] ~ /loss|logps|rewards|grad_norm/) {
             gsub(/[ "]/, "", kv[1])
@@ -38,13 +38,34 @@ apart=$(paste -d '\n' cpu/metrics.jsonl simt/metrics.jsonl | awk -v n=0 '
             }
         }
     }
-    END { if (n < 8) print "only", n, "numbers" }')
-same simt-is-the-cpu-to-1e-4 "$apart" ""
+    END { if (n < 8) print "only", n, "numbers" }'; }
+same simt-is-the-cpu-to-1e-4 "$(apart cpu simt)" ""
 [ "$(sha simt)" != "$(sha cpu)" ] && ok simt-is-no-cpu || fail simt-is-no-cpu "the same bits: was it another device at all?"
 for n in 2 3; do
     check "simt-$n-ranks" mpirun -n $n "$X" train "${config[@]}" --set device=simt --out "r$n"
     same "simt-same-bits-$n" "$(sha "r$n")" "$(sha simt)"
 done
+# Full fine-tuning: values, moments and gradients stay on the card. More than a checkpoint (1.5 MB) and what slots are
+# made of would be gradients or values that go over in a step; a run that stops and goes on has them back.
+full=("${config[@]}" --set full_finetune=true --set lora.r=0 --set train.epochs=2 --set optim.weight_decay=0.1 --set optim.lr=2e-5)
+check full-cpu "$X" train "${full[@]}" --out full-cpu
+check full-simt "$X" train "${full[@]}" --set device=simt --out full-simt --profile
+same full-steps "$(grep -c . full-simt/metrics.jsonl)" 2
+same full-is-the-cpu-to-1e-4 "$(apart full-cpu full-simt)" ""
+same full-stays-there "$(sed -n 's/^copied: \([0-9.]*\) MB to the device, \([0-9.]*\) MB to the host$/\1 \2/p' "$T/out" |
+    awk '{ print $1 < 3.5 && $2 < 2 ? "little" : $0 }')" little
+for n in 2 3; do
+    check "full-$n-ranks" mpirun -n $n "$X" train "${full[@]}" --set device=simt --out "f$n"
+    same "full-same-bits-$n" "$(sha "f$n")" "$(sha full-simt)"
+done
+refuses full-stops 3 'stop-after' "$X" train "${full[@]}" --set device=simt --out full-resumed --stop-after 1
+check full-resumes "$X" train "${full[@]}" --set device=simt --out full-resumed --resume
+same full-resumed-bits "$(sha full-resumed)" "$(sha full-simt)"
+check full-bf16-cpu "$X" train "${full[@]}" --set precision=bf16 --set train.epochs=1 --out full-bf16-cpu
+check full-bf16 "$X" train "${full[@]}" --set precision=bf16 --set train.epochs=1 --set device=simt --out full-bf16
+near=$(tail -qn 1 full-bf16-cpu/metrics.jsonl full-bf16/metrics.jsonl | sed -n 's/.*"loss": \([^,]*\),.*/\1/p' |
+    awk '{ v[NR] = $1 } END { d = (v[1] - v[2]) / v[1]; print NR == 2 && d * d < 0.01 ? "near" : v[1] " " v[2] }')
+same full-bf16-is-near "$near" near
 # A failure that no rank can agree on, and a rank that stands still: it is named, and all end.
 refuses nccl-fault 1 'rank 1 on .*: reduce, step 1: nccl: failure injected' env PX_FAULT=nccl:1 \
     mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --out fault

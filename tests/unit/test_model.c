@@ -265,6 +265,32 @@ static void update_packs_the_parameters(void **state) {
     }
 }
 
+/* The same bits from values that lie where the backend computes. */
+static void update_takes_them_where_they_lie(void **state) {
+    for (int precision = PX_PRECISION_F32; precision <= PX_PRECISION_BF16; precision++) {
+        setup s = set_up(*state, 'a', precision, true);
+        const px_forward how = {.params = s.params};
+        const size_t bytes = s.params->n * sizeof *s.params->values;
+        void *there = NULL;
+        const result before = compute(&s, true, true, how);
+        for (size_t i = 0; i < s.params->n; i++) s.params->values[i] *= 1.3f;
+        px_assert_ok(px_memory_new(s.stream, bytes, &there));
+        px_memory_copy(s.stream, there, s.params->values, bytes);
+        px_assert_ok(px_model_update(s.model, s.params));
+        const result want = compute(&s, true, true, how);
+        assert_true(want.logp[0] != before.logp[0]);
+        for (size_t i = 0; i < s.params->n; i++) s.params->values[i] /= 1.3f;
+        px_assert_ok(px_model_update(s.model, s.params));
+        s.params->there = there;
+        px_assert_ok(px_model_update(s.model, s.params));
+        const result got = compute(&s, true, true, how);
+        for (int i = 0; i < 40; i++) assert_true(got.logp[i] == want.logp[i]);
+        s.params->there = NULL;
+        px_memory_free(s.stream, there);
+        tear_down(&s);
+    }
+}
+
 static void wrong_slots_are_refused(void **state) {
     setup s = set_up(*state, 'a', PX_PRECISION_F32, false);
     px_built *b = built_new(&s.golden, s.params, true);
@@ -321,6 +347,7 @@ int main(void) {
         EACH(dropout_gradient_is_exact),
         EACH(recomputed_layers_give_the_same_bits),
         EACH(update_packs_the_parameters),
+        EACH(update_takes_them_where_they_lie),
         EACH(wrong_slots_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
