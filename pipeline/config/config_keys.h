@@ -25,7 +25,7 @@ typedef enum { PX_DEVICE_CPU, PX_DEVICE_CUDA, PX_DEVICE_SIMT } px_device;
 typedef enum { PX_SCHEDULE_COSINE, PX_SCHEDULE_LINEAR, PX_SCHEDULE_CONSTANT } px_schedule_kind;
 typedef enum { PX_UNIT_CONVERSATION, PX_UNIT_TURN, PX_UNIT_PAIR } px_unit_kind;
 typedef enum { PX_WEIGHT_PAIR, PX_WEIGHT_TURN } px_pair_weight;
-typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST } px_reduce_kind;
+typedef enum { PX_REDUCE_EXACT, PX_REDUCE_FAST, PX_REDUCE_FAST_BF16 } px_reduce_kind;
 typedef enum { PX_SIM_JUDGE, PX_SIM_CONVERSE } px_sim_condition;
 typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
 #define PX_SIM_DOMAINS "unguided values controversy wellbeing"
@@ -110,7 +110,7 @@ typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
     KEY("sim.orders", i64, sim_orders, 1, 1, 4, N, "1, 2 or 4: the last judgement is asked so often, positions shifted; ranks are means") \
     KEY("sim.max_usd", f64, sim_max_usd, 0, 0, 1e9, N, "stops, resumably, before more is spent on endpoints; 0: no limit") \
     KEY("sim.cache", text, sim_cache, "", 0, 0, N, "folder of replies for endpoints that name none; empty: OUT.cache") \
-    KEY("comm.reduce", choice, comm_reduce, PX_REDUCE_EXACT, 0, "exact fast", R, "exact: the same bits on any number of ranks; fast: f32 all-reduce") \
+    KEY("comm.reduce", choice, comm_reduce, PX_REDUCE_EXACT, 0, "exact fast fast_bf16", R, "exact: the same bits on any number of ranks; fast: f32 all-reduce; fast_bf16: bf16 all-reduce between GPUs") \
     KEY("comm.timeout_s", f64, comm_timeout_s, 600, 0, 1e9, N, "a rank that makes no progress for so long ends the run; 0: never") \
     KEY("reference.cache", text, reference_cache, "", 0, 0, N, "folder for reference log-probabilities; empty: beside the corpus") \
     KEY("log.tensorboard", bool, log_tensorboard, false, 0, 0, N, "also TensorBoard event files") \

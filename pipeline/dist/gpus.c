@@ -25,6 +25,9 @@ void px_gpus_sum_i64_all(px_gpus *gpus, int64_t *values, size_t n) {
 void px_gpus_sum_f32_all(px_gpus *gpus, float *values, size_t n) {
     (void)gpus, (void)values, (void)n;
 }
+void px_gpus_sum_bf16_all(px_gpus *gpus, uint16_t *values, size_t n) {
+    (void)gpus, (void)values, (void)n;
+}
 void px_gpus_max_f32_all(px_gpus *gpus, float *values, size_t n) {
     (void)gpus, (void)values, (void)n;
 }
@@ -139,7 +142,7 @@ void px_gpus_close(px_gpus *gpus) {
 }
 
 static void reduce_all(px_gpus *gpus, void *values, size_t n, ncclDataType_t type, ncclRedOp_t op) {
-    const size_t size = type == ncclInt64 ? 8 : 4, most = PX_MPI_CHUNK;
+    const size_t size = type == ncclInt64 ? 8 : type == ncclFloat32 ? 4 : 2, most = PX_MPI_CHUNK;
     if (!gpus) return;
     for (size_t at = 0; at < n; at += most) {
         char *from = (char *)values + at * size;
@@ -152,6 +155,9 @@ void px_gpus_sum_i64_all(px_gpus *gpus, int64_t *values, size_t n) {
 }
 void px_gpus_sum_f32_all(px_gpus *gpus, float *values, size_t n) {
     reduce_all(gpus, values, n, ncclFloat32, ncclSum);
+}
+void px_gpus_sum_bf16_all(px_gpus *gpus, uint16_t *values, size_t n) {
+    reduce_all(gpus, values, n, ncclBfloat16, ncclSum);
 }
 void px_gpus_max_f32_all(px_gpus *gpus, float *values, size_t n) {
     reduce_all(gpus, values, n, ncclFloat32, ncclMax);

@@ -21,9 +21,10 @@ void px_gpus_close(px_gpus *gpus);
 
 /* Collective. In place over n values of device memory, on the stream: done when px_gpus_wait_all
  * returns. gpus NULL: nothing. */
-void px_gpus_sum_i64_all(px_gpus *gpus, int64_t *values, size_t n); /* exact */
-void px_gpus_sum_f32_all(px_gpus *gpus, float *values, size_t n);   /* to rounding: `fast` */
-void px_gpus_max_f32_all(px_gpus *gpus, float *values, size_t n);   /* exact */
+void px_gpus_sum_i64_all(px_gpus *gpus, int64_t *values, size_t n);   /* exact */
+void px_gpus_sum_f32_all(px_gpus *gpus, float *values, size_t n);     /* to rounding: `fast` */
+void px_gpus_sum_bf16_all(px_gpus *gpus, uint16_t *values, size_t n); /* each addition rounded */
+void px_gpus_max_f32_all(px_gpus *gpus, float *values, size_t n);     /* exact */
 /* Collective. Until all of it is done. Meanwhile NCCL is asked whether something has failed, here
  * or at a peer: that cannot be agreed on, so this rank says what, and ends the run. A peer that
  * stands still is named by the watchdog (px_watch) after comm.timeout_s. */

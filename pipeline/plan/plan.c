@@ -46,9 +46,12 @@ static double step_core_s(const planning *p) {
     return s;
 }
 
-static double reduce_bytes(const planning *p) {
-    return p->params * (p->config->comm_reduce == PX_REDUCE_EXACT ? 16 : 4);
+double px_plan_value_bytes(const px_config *config) {
+    static const double bytes[] = {16, 4, 2};
+    return bytes[config->comm_reduce];
 }
+
+static double reduce_bytes(const planning *p) { return p->params * px_plan_value_bytes(p->config); }
 
 static px_err *plan_steps(planning *p, px_arena *arena, px_plan *out) {
     const int32_t n = p->corpus->n_batches, looked = PX_MIN(n, BATCHES_MOST);

@@ -146,6 +146,8 @@ PX_CHECKED px_err *px_plan_fits(const px_config *config, const px_shape *shape,
                                 const px_plan_place *place, const px_plan *plan);
 /* Seconds of a sum of `bytes` over ranks of one machine. */
 double px_plan_reduce_s(const px_rates *rates, int ranks, double bytes);
+/* Bytes of a trained value in a step's sum over ranks. */
+double px_plan_value_bytes(const px_config *config);
 
 void px_plan_print(const px_plan *plan, const px_plan_place *place, px_str *out);
 void px_plan_json(const px_plan *plan, const px_plan_place *place, px_str *out);

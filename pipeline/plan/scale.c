@@ -57,7 +57,7 @@ px_err *px_plan_scale(const px_config *config, const px_shape *shape, const px_p
                       int *n) {
     enum { MOST = 64 };
     const double params = (double)px_params_count(config, shape, corpus->n_users);
-    const double bytes = params * (config->comm_reduce == PX_REDUCE_EXACT ? 16 : 4);
+    const double bytes = params * px_plan_value_bytes(config);
     *points = px_take(arena, px_plan_point, MOST);
     *n = 0;
     PX_PASS(px_arena_ok(arena));

@@ -26,6 +26,11 @@ static px_err *check_same_config(const px_training *t) {
     return err;
 }
 
+static px_err *check_reduce(const px_config *config) {
+    if (config->comm_reduce != PX_REDUCE_FAST_BF16 || config->device != PX_DEVICE_CPU) return NULL;
+    PX_FAIL(PX_BAD_INPUT, "comm.reduce fast_bf16 is for GPUs; exact and fast are accepted here");
+}
+
 /* What the folder alone decides: refused, or *resumes: a run is there to go on with. Changes
  * nothing. */
 static px_err *check_folder(const px_training *t, int *resumes) {
@@ -209,7 +214,8 @@ px_err *px_training_start_all(const px_ranks *ranks, const px_config *config, co
     *t = (px_training){.ranks = ranks, .config = config, .job = job, .start_s = px_now_s()};
     if (ranks->rank == 0) px_energy_start("", &t->energy);
     /* Before the model is read, which may take minutes; nothing is changed until it has been. */
-    px_err *err = ranks->rank == 0 ? check_folder(t, &resumes) : NULL;
+    px_err *err = ranks->rank == 0 ? check_reduce(config) : NULL;
+    if (!err && ranks->rank == 0) err = check_folder(t, &resumes);
     PX_PASS(px_agree_all(ranks, err));
     err = px_arena_new(65536, &t->arena);
     if (!err) err = config_text(t);

@@ -15,7 +15,7 @@ struct px_sums {
     px_stream *stream;
     px_model *model;
     size_t n;
-    bool exact_wanted;
+    bool exact_wanted, bf16;
     float *total; /* [n] on the CPU: sums so far (fast), or the result */
     px_exact exact;
     bool apart; /* on the card: */
@@ -49,6 +49,7 @@ px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out) {
     s->n = parts->params->n;
     s->exact_wanted = parts->config->comm_reduce == PX_REDUCE_EXACT;
     s->apart = px_memory_is_apart(parts->stream);
+    s->bf16 = parts->config->comm_reduce == PX_REDUCE_FAST_BF16;
     if (!s->apart) s->total = calloc(s->n + 1, sizeof *s->total);
     if (!s->apart && !s->total)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: sums of %zu parameters", s->n);
@@ -138,6 +139,19 @@ bool px_sums_add(px_sums *s, const float *grads, px_bad_value *bad) {
     return false;
 }
 
+/* Rounded, summed, widened; the limbs have served: their memory takes the rounded values. */
+static void sum_rounded_all(px_sums *s) {
+    const int64_t n = (int64_t)s->n;
+    const int32_t row = 0;
+    uint16_t *rounded = (uint16_t *)(void *)s->low;
+    px_mat wide = px_mat_of(s->there, PX_F32, 1, n), narrow = px_mat_of(rounded, PX_BF16, 1, n);
+    if (!s->gpus || n == 0) return;
+    px_op_gather(s->stream, narrow, wide, &row);
+    px_gpus_sum_bf16_all(s->gpus, rounded, s->n);
+    px_gpus_wait_all(s->gpus);
+    px_op_gather(s->stream, wide, narrow, &row);
+}
+
 static px_err *sum_there_all(px_sums *s) {
     px_op_exact_carry(s->stream, s->high, s->low, (int64_t)s->n);
     if (s->exact_wanted) {
@@ -146,7 +160,9 @@ static px_err *sum_there_all(px_sums *s) {
         px_gpus_wait_all(s->gpus);
     }
     px_op_exact_get(s->stream, s->there, s->high, s->low, (int64_t)s->n);
-    if (!s->exact_wanted) {
+    if (s->bf16) {
+        sum_rounded_all(s);
+    } else if (!s->exact_wanted) {
         px_gpus_sum_f32_all(s->gpus, s->there, s->n);
         px_gpus_wait_all(s->gpus);
     }

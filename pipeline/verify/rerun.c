@@ -229,7 +229,7 @@ static int ranks_of(const verifying *v) {
     int theirs = (int)px_json_find_f64(v->manifest, "ranks", 1);
     int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (v->job->ranks) return v->job->ranks;
-    if (reduce && !strcmp(reduce, "fast")) return PX_MAX(1, theirs);
+    if (reduce && strcmp(reduce, "exact") != 0) return PX_MAX(1, theirs);
     return PX_MAX(1, PX_MIN(theirs, cores));
 }
 

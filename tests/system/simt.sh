@@ -71,11 +71,18 @@ refuses nccl-fault 1 'rank 1 on .*: reduce, step 1: nccl: failure injected' env 
     mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --out fault
 LIMIT=120 refuses nccl-hang 1 'rank 0 on .*no progress for [0-9]+ s .*in reduce, step 1.*rank 1 on .* has not been heard of' \
     env PX_FAULT=nccl-hang:1 mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.timeout_s=12 --out hang
-check simt-fast mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set comm.reduce=fast --out fast
-# Of the last step: the exact run's loss to 1e-5.
-near=$(tail -n 1 simt/metrics.jsonl fast/metrics.jsonl | sed -n 's/.*"loss": \([^,]*\),.*/\1/p' |
-    awk '{ v[NR] = $1 } END { d = v[1] - v[2]; print NR == 2 && d * d < 1e-10 ? "near" : v[1] " " v[2] }')
-same simt-fast-is-near "$near" near
+# Sums to rounding: the loss of the second step, and the gradient's norm, near the exact run's; other bits.
+norm() { tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"grad_norm": \([^,}]*\).*/\1/p'; }
+for kind in fast:1e-5 fast_bf16:1e-2; do
+    how=${kind%:*}
+    check "simt-$how" mpirun -n 2 "$X" train "${full[@]}" --set device=simt --set comm.reduce="$how" --out "$how"
+    near=$(awk -v a="$(norm full-simt)" -v b="$(norm "$how")" -v most="${kind#*:}" \
+        'BEGIN { d = (a - b) / a; print (d < most && -d < most && a > 0 && b > 0) ? "near" : a " " b }')
+    same "simt-$how-is-near" "$near" near
+    [ "$(norm "$how")" != "$(norm full-simt)" ] && ok "simt-$how-bits" || fail "simt-$how-bits" "those of the exact sums: was it summed so at all?"
+done
+[ "$(norm fast)" != "$(norm fast_bf16)" ] && ok fast-is-not-bf16 || fail fast-is-not-bf16 "the same bits"
+refuses fast-bf16-is-for-gpus 2 'fast_bf16 is for GPUs' "$X" train "${config[@]}" --set comm.reduce=fast_bf16 --out none
 check recompute-simt "$X" train "${config[@]}" --set device=simt --set train.recompute=true --out recompute-simt
 same recompute-simt-bits "$(sha recompute-simt)" "$(sha simt)"
 check recompute-cpu "$X" train "${config[@]}" --set train.recompute=true --out recompute-cpu

@@ -72,12 +72,36 @@ static void sums_and_maxima_follow_the_stream(void **state) {
     px_assert_ok(px_stream_ok(s));
 }
 
+/* Small whole numbers have no rounding. */
+static void rounded_values_are_summed(void **state) {
+    (void)state;
+    const uint16_t one = 0x3F80, minus_two = 0xC000;
+    uint16_t host[3] = {one, minus_two, (uint16_t)(ranks.rank ? 0 : one)}, *there = NULL;
+    void *at = NULL;
+    px_assert_ok(px_memory_new(s, sizeof host, &at));
+    there = at;
+    px_memory_copy(s, there, host, sizeof host);
+    px_gpus_sum_bf16_all(gpus, there, 3);
+    px_gpus_wait_all(gpus);
+    px_memory_copy(s, host, there, sizeof host);
+    const float sum[2] = {(float)ranks.size, -2 * (float)ranks.size};
+    for (int i = 0; i < 2; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &sum[i], sizeof bits);
+        assert_int_equal(host[i], bits >> 16);
+    }
+    assert_int_equal(host[2], one);
+    px_memory_free(s, there);
+    px_assert_ok(px_stream_ok(s));
+}
+
 int main(int argc, char **argv) {
     px_err *err = px_ranks_open_all(true, &argc, &argv, &ranks);
     if (err) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_numbers_are_summed_exactly),
         cmocka_unit_test(sums_and_maxima_follow_the_stream),
+        cmocka_unit_test(rounded_values_are_summed),
     };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
     px_ranks_close_all(&ranks);
