@@ -75,6 +75,8 @@ void cpu_linear_backward_range(px_stream *s, px_mat dx, px_mat dy, const px_weig
 typedef struct {
     dnnl_engine_t engine;
     dnnl_stream_t *streams;    /* [threads] */
+    void **scratch;            /* [threads], of any kernel that a thread runs */
+    size_t scratch_bytes;      /* of each */
     bool has_bf16;             /* else bf16 products are computed in f32 */
     bool steady;               /* a row of a product has the same bits in any number of rows */
     cpu_kernel *kernels[1024]; /* by hash of the shape, chained */

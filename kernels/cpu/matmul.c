@@ -12,10 +12,8 @@ struct cpu_kernel {
     cpu_shape shape;
     cpu_kernel *next;
     dnnl_primitive_t primitive;
-    size_t scratch_bytes;
     struct operands {
         dnnl_memory_t x, w, y, scratch;
-        void *scratch_data;
     } threads[]; /* one set a thread: a memory object's pointer is set before each run */
 };
 
@@ -96,7 +94,6 @@ static void kernel_free(cpu_kernel *kernel, int threads) {
         if (o->w) dnnl_memory_destroy(o->w);
         if (o->y) dnnl_memory_destroy(o->y);
         if (o->scratch) dnnl_memory_destroy(o->scratch);
-        free(o->scratch_data);
     }
     if (kernel->primitive) dnnl_primitive_destroy(kernel->primitive);
     free(kernel);
@@ -104,14 +101,29 @@ static void kernel_free(cpu_kernel *kernel, int threads) {
 
 static dnnl_status_t operands_make(dnnl_engine_t engine, struct operands *o, const layouts *l,
                                    const dnnl_memory_desc_t *scratch, bool plain) {
-    const size_t bytes = dnnl_memory_desc_get_size(scratch);
-    o->scratch_data = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    if (!o->scratch_data) return dnnl_out_of_memory;
     dnnl_status_t status = dnnl_memory_create(&o->x, &l->x, engine, DNNL_MEMORY_NONE);
     if (!status) status = dnnl_memory_create(&o->y, &l->y, engine, DNNL_MEMORY_NONE);
     if (!status && plain) status = dnnl_memory_create(&o->w, &l->w, engine, DNNL_MEMORY_NONE);
-    if (!status) status = dnnl_memory_create(&o->scratch, scratch, engine, o->scratch_data);
+    if (!status) status = dnnl_memory_create(&o->scratch, scratch, engine, DNNL_MEMORY_NONE);
     return status;
+}
+
+/* A thread runs one kernel at a time, so all share its scratch: the largest that any asked for. */
+static px_err *scratch_grow(px_stream *s, size_t bytes) {
+    cpu_state *state = s->state;
+    bytes = (bytes + 64) / 64 * 64;
+    if (bytes <= state->scratch_bytes) return NULL;
+    for (int i = 0; i < s->threads; i++) {
+        free(state->scratch[i]);
+        state->scratch[i] = aligned_alloc(64, bytes);
+    }
+    state->scratch_bytes = bytes;
+    for (int i = 0; i < s->threads; i++)
+        if (!state->scratch[i]) {
+            state->scratch_bytes = 0;
+            PX_NO_MEMORY();
+        }
+    return NULL;
 }
 
 static px_err *kernel_make(px_stream *s, cpu_shape shape, cpu_kernel **out) {
@@ -124,16 +136,21 @@ static px_err *kernel_make(px_stream *s, cpu_shape shape, cpu_kernel **out) {
     dnnl_status_t status = layouts_of(state->engine, shape, &l);
     if (!status) status = describe(state->engine, &l, &desc);
     if (!status) status = dnnl_primitive_create(&kernel->primitive, desc);
-    for (int i = 0; !status && i < s->threads; i++)
-        status = operands_make(state->engine, &kernel->threads[i], &l,
-                               dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0),
-                               shape.plain);
-    if (desc) dnnl_primitive_desc_destroy(desc);
+    px_err *err = NULL;
     if (!status) {
+        const dnnl_memory_desc_t *scratch =
+            dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+        for (int i = 0; !status && i < s->threads; i++)
+            status = operands_make(state->engine, &kernel->threads[i], &l, scratch, shape.plain);
+        if (!status) err = scratch_grow(s, dnnl_memory_desc_get_size(scratch));
+    }
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    if (!status && !err) {
         *out = kernel;
         return NULL;
     }
     kernel_free(kernel, s->threads);
+    PX_PASS(err);
     PX_FAIL(PX_RUN_FAILED, "oneDNN has no %s product of %lld x %lld x %lld: status %d",
             shape.in == PX_F32 ? "f32" : "bf16", (long long)shape.M, (long long)shape.K,
             (long long)shape.N, (int)status);
@@ -171,6 +188,7 @@ void cpu_kernel_run(px_stream *s, const cpu_kernel *kernel, int thread, cpu_oper
     if (!status) status = dnnl_memory_set_data_handle(o->y, operands.y);
     if (!status && o->w)
         status = dnnl_memory_set_data_handle(o->w, (void *)(uintptr_t)operands.plain);
+    if (!status) status = dnnl_memory_set_data_handle(o->scratch, state->scratch[thread]);
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, o->x},
                                     {DNNL_ARG_WEIGHTS, o->w ? o->w : operands.packed},
                                     {DNNL_ARG_DST, o->y},
@@ -216,7 +234,8 @@ px_err *cpu_open(px_stream *s) {
     s->state = state;
     PX_PASS(cpu_check(dnnl_engine_create(&state->engine, dnnl_cpu, 0), "engine"));
     state->streams = calloc((size_t)s->threads, sizeof(dnnl_stream_t));
-    if (!state->streams) PX_NO_MEMORY();
+    state->scratch = calloc((size_t)s->threads, sizeof *state->scratch);
+    if (!state->streams || !state->scratch) PX_NO_MEMORY();
     for (int i = 0; i < s->threads; i++)
         PX_PASS(cpu_check(
             dnnl_stream_create(&state->streams[i], state->engine, dnnl_stream_default_flags),
@@ -235,6 +254,8 @@ void cpu_close(px_stream *s) {
     for (int i = 0; state->streams && i < s->threads; i++)
         if (state->streams[i]) dnnl_stream_destroy(state->streams[i]);
     free(state->streams);
+    for (int i = 0; state->scratch && i < s->threads; i++) free(state->scratch[i]);
+    free(state->scratch);
     if (state->engine) dnnl_engine_destroy(state->engine);
     free(state);
 }

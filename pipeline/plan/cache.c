@@ -6,7 +6,7 @@
 #include "plan.h"
 
 /* Raised when the numbers mean something else than before. */
-#define FORMAT 2
+#define FORMAT 3
 
 typedef struct {
     const char *name;
@@ -15,10 +15,11 @@ typedef struct {
 #define MEMBER(type, field)                                                                        \
     { #field, offsetof(type, field) }
 
-static const member whole[] = {MEMBER(px_rates, efficiency),    MEMBER(px_rates, adamw),
-                               MEMBER(px_rates, exact),         MEMBER(px_rates, optimizer_rest),
-                               MEMBER(px_rates, hash),          MEMBER(px_rates, disk),
-                               MEMBER(px_rates, program_bytes), MEMBER(px_rates, start_s)};
+static const member whole[] = {
+    MEMBER(px_rates, efficiency),     MEMBER(px_rates, adamw),        MEMBER(px_rates, exact),
+    MEMBER(px_rates, optimizer_rest), MEMBER(px_rates, hash),         MEMBER(px_rates, disk),
+    MEMBER(px_rates, program_bytes),  MEMBER(px_rates, start_s),      MEMBER(px_rates, touch),
+    MEMBER(px_rates, compiled),       MEMBER(px_rates, compiled_full)};
 static const member of_rate[] = {
     MEMBER(px_rate, d),
     MEMBER(px_rate, forward),
@@ -35,9 +36,9 @@ static const member of_rate[] = {
     MEMBER(px_rate, rest_backward),
     MEMBER(px_rate, pack),
 };
-static const member of_reduce[] = {MEMBER(px_reduce_rate, latency_s),
-                                   MEMBER(px_reduce_rate, bytes_per_s),
-                                   MEMBER(px_reduce_rate, program_bytes)};
+static const member of_reduce[] = {
+    MEMBER(px_reduce_rate, latency_s), MEMBER(px_reduce_rate, bytes_per_s),
+    MEMBER(px_reduce_rate, program_bytes), MEMBER(px_reduce_rate, start_s)};
 
 static double *number_at(void *base, const member *m) {
     return (double *)((char *)base + m->offset);
@@ -89,6 +90,9 @@ static void guess(px_rates *out) {
                       .disk = 5e8,
                       .program_bytes = 5e7,
                       .start_s = 0.5,
+                      .touch = 1.5e9,
+                      .compiled = 1e7,
+                      .compiled_full = 1e7,
                       .n_rates = 1};
     px_machine machine;
     px_machine_read("", &machine);

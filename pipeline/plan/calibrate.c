@@ -28,6 +28,26 @@ static double resident(void) {
     return (double)strtol(end, NULL, 10) * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* Seconds since the process began; 0: not to be found. proc(5): the 22nd field, in ticks. */
+static double age_s(long pid) {
+    char path[40], line[1024] = "";
+    struct timespec now;
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    px_line_read("", path, line, sizeof line);
+    char *at = strrchr(line, ')'); /* a name may hold spaces */
+    for (int i = 2; at && i < 22; i++)
+        if ((at = strchr(at + 1, ' ')) == NULL) return 0;
+    if (!at || clock_gettime(CLOCK_BOOTTIME, &now)) return 0;
+    const double began = strtod(at, NULL) / (double)sysconf(_SC_CLK_TCK);
+    return PX_MAX((double)now.tv_sec + 1e-9 * (double)now.tv_nsec - began, 0.0);
+}
+
+/* Since the launcher was called, where that is what began this process. */
+static double launch_s(void) {
+    const double own = age_s((long)getpid()), parent = age_s((long)getppid());
+    return parent >= own && parent < own + 10 ? parent : own;
+}
+
 /* What every run brings into memory before its own data: products compiled, HDF5 and the hash in
  * use, text written. *bytes: resident afterwards. */
 static px_err *measure_program(double *bytes) {
@@ -327,6 +347,38 @@ static px_err *measure_width(const char *like, px_type type, px_rates *rates) {
     return err;
 }
 
+/* Products are compiled once for each number of rows that is left over, and kept: what that takes
+ * in the course of a long run. */
+static px_err *measure_compiled(px_rates *rates) {
+    enum { LEFT_OVER = 64, LEFT_OVER_GRAD = 32 };
+    px_shape shape;
+    bench b;
+    PX_PASS(px_shape_like("tiny", &shape));
+    px_err *err = bench_open(&b, &shape, PX_BF16);
+    if (!err) {
+        const int64_t rows = b.rows;
+        linear_forward(&b);
+        linear_backward(&b);
+        weight_grad(&b);
+        const double before = resident();
+        for (int64_t r = 1; r < LEFT_OVER; r++) {
+            b.x.rows = b.y.rows = r;
+            linear_forward(&b);
+            linear_backward(&b);
+        }
+        const double both = resident();
+        for (int64_t r = LEFT_OVER_GRAD; r < rows; r += LEFT_OVER_GRAD) {
+            b.x.rows = b.y.rows = r;
+            weight_grad(&b);
+        }
+        rates->compiled = PX_MAX(both - before, 1.0);
+        rates->compiled_full = PX_MAX(resident() - both, 1.0);
+        err = px_stream_ok(b.s);
+    }
+    bench_close(&b);
+    return err;
+}
+
 /* --- what does not depend on a model --- */
 
 typedef struct {
@@ -397,6 +449,20 @@ static px_err *measure_disk(const char *dir, px_rates *rates) {
     return err;
 }
 
+/* A page's first touch is a fault and its zeros, once a run, in every array of a size to matter. */
+static px_err *measure_touch(px_rates *rates) {
+    enum { BYTES = 128 << 20 };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *data = malloc(BYTES); /* so large that it comes from the system, and goes back */
+    if (!data) PX_NO_MEMORY();
+    volatile char *touched = data;
+    const double start = cpu_s();
+    for (size_t i = 0; i < BYTES; i += page) touched[i] = 1;
+    rates->touch = BYTES / PX_MAX(cpu_s() - start, 1e-9);
+    free(data);
+    return NULL;
+}
+
 /* Speed-up of all cores in one product, by the wall's time: beside others' processes it would say
  * nothing, and a usual value stands in. */
 static px_err *measure_cores(px_rates *rates) {
@@ -436,6 +502,7 @@ static px_err *measure_alone(const char *const *like, int n_like, px_rates *rate
     if (getloadavg(load, 1) == 1) rates->load = load[0];
     PX_PASS(measure_width("tiny", PX_BF16, rates)); /* compiles and loads what every run does */
     PX_PASS(measure_program(&rates->program_bytes));
+    PX_PASS(measure_compiled(rates));
     rates->n_rates = 0;
     rates->start_s = PX_MAX(started, 0.01);
     for (int i = 0; i < n_like; i++)
@@ -444,6 +511,7 @@ static px_err *measure_alone(const char *const *like, int n_like, px_rates *rate
             PX_PASS(measure_width(like[i], f32 ? PX_F32 : PX_BF16, rates));
         }
     PX_PASS(measure_vectors(rates));
+    PX_PASS(measure_touch(rates));
     PX_PASS(measure_cores(rates));
     return measure_disk(".", rates);
 }
@@ -466,7 +534,7 @@ static double best_sum_all(const px_ranks *ranks, int64_t *values, size_t n, int
 static px_err *measure_ranks_all(const px_ranks *ranks, px_rates *rates) {
     enum { LARGE = 1 << 20 };
     px_rates dropped = {0};
-    double bytes[1] = {0};
+    double start[1] = {launch_s()}, bytes[1] = {0};
     px_err *err = measure_width("tiny", PX_BF16, &dropped);
     if (!err) err = measure_program(bytes);
     int64_t *values = calloc(LARGE, sizeof *values);
@@ -479,11 +547,13 @@ static px_err *measure_ranks_all(const px_ranks *ranks, px_rates *rates) {
     const double large = best_sum_all(ranks, values, LARGE, 8);
     bytes[0] = PX_MAX(resident() - LARGE * sizeof *values, bytes[0]);
     px_max_f64_all(ranks, bytes, 1);
+    px_max_f64_all(ranks, start, 1);
     free(values);
     const px_reduce_rate got = {.ranks = ranks->size,
                                 .latency_s = PX_MAX(latency, 1e-9),
                                 .bytes_per_s = LARGE * sizeof *values / PX_MAX(large, 1e-9),
-                                .program_bytes = bytes[0]};
+                                .program_bytes = bytes[0],
+                                .start_s = PX_MAX(start[0], 1e-3)};
     int at = 0;
     while (at < rates->n_reduce && rates->reduce[at].ranks != ranks->size) at++;
     if (at == PX_RATES_MAX)

@@ -95,13 +95,24 @@ double px_plan_core_s(const px_rates *rates, const px_config *config, const px_s
     return s;
 }
 
-/* Open MPI sums long messages round a ring: each rank sends and adds 2 (N - 1) / N of them. */
-double px_plan_reduce_s(const px_rates *rates, int ranks, double bytes) {
+/* The number of ranks that is nearest among the measured; NULL: none is. */
+static const px_reduce_rate *reduce_near(const px_rates *rates, int ranks) {
     const px_reduce_rate *near = NULL;
-    if (ranks <= 1) return 0;
     for (int i = 0; i < rates->n_reduce; i++)
         if (!near || abs(rates->reduce[i].ranks - ranks) < abs(near->ranks - ranks))
             near = &rates->reduce[i];
+    return near;
+}
+
+double px_plan_launch_s(const px_rates *rates, int ranks) {
+    const px_reduce_rate *near = ranks > 1 ? reduce_near(rates, ranks) : NULL;
+    return near ? near->start_s : 0;
+}
+
+/* Open MPI sums long messages round a ring: each rank sends and adds 2 (N - 1) / N of them. */
+double px_plan_reduce_s(const px_rates *rates, int ranks, double bytes) {
+    if (ranks <= 1) return 0;
+    const px_reduce_rate *near = reduce_near(rates, ranks);
     const double latency = near ? near->latency_s : 2e-5, speed = near ? near->bytes_per_s : 1e9;
     const int at = near ? near->ranks : 2;
     const double share = (1 - 1.0 / ranks) / (1 - 1.0 / at);

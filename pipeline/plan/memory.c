@@ -6,11 +6,6 @@
 
 #include "plan.h"
 
-/* Products compiled for every number of rows that slots leave over, their scratch, and what the
- * heap keeps: 43.2 MB after one step of a tiny model became 47.8 MB after 24 (Zen 3, oneDNN 2.6).
- */
-#define COMPILED 5e6
-
 static double layer_floats(const px_shape *s) {
     const double q = (double)(s->n_heads * s->head_dim), kv = (double)(s->n_kv_heads * s->head_dim);
     return (double)s->d * (q + 2 * kv) + q * (double)s->d + 3.0 * (double)s->d * (double)s->ffn;
@@ -61,7 +56,7 @@ px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,
     out->scratch = scratch_of(config, shape, worst->largest, worst->largest, place->threads);
     /* Tables of pairs and conversations, the epoch's order, reference; trees of a batch's copies.
      */
-    out->program += COMPILED;
+    out->program += rates->compiled + (config->full_finetune ? rates->compiled_full : 0);
     out->corpus =
         120.0 * corpus->all_pairs + 100.0 * corpus->n_all + 90.0 * (double)worst->all.rows;
     const double training = out->trainables + out->activations + out->scratch;

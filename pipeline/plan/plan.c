@@ -105,9 +105,12 @@ static void plan_disk_and_start(const planning *p, px_plan *out) {
     out->disk_bytes = out->checkpoint_bytes * (double)(c->checkpoint_keep + 1) + 8 * p->params +
                       16.0 * p->corpus->all_pairs + 1048576 + 600.0 * (double)out->steps;
     const double source = p->place->source_bytes > 0 ? p->place->source_bytes : 2 * base;
-    /* Each rank hashes and packs its own copy. */
-    const double start = p->rates->start_s + source / p->rates->hash + base / pack_rate(p);
-    out->start_s = wall_s(p->rates, p->place, start);
+    /* Each rank hashes and packs its own copy, and touches its own memory for the first time. */
+    const px_plan_memory *m = &out->memory;
+    const double touched = m->trainables + m->activations + m->scratch;
+    const double start = p->rates->start_s + source / p->rates->hash + base / pack_rate(p) +
+                         touched / p->rates->touch;
+    out->start_s = wall_s(p->rates, p->place, start) + px_plan_launch_s(p->rates, p->place->ranks);
     out->core_s += ranks * start;
     const double written = c->checkpoint_every > 0
                                ? floor((double)(out->steps - 1) / (double)c->checkpoint_every) + 1
@@ -138,9 +141,9 @@ px_err *px_plan_make(const px_config *config, const px_shape *shape, const px_pl
     PX_PASS(px_arena_new((size_t)1 << 20, &arena));
     PX_PASS_TO(done, plan_steps(&p, arena, out));
     PX_PASS_TO(done, plan_reference(&p, arena, out, &reference_rows));
-    plan_disk_and_start(&p, out);
     PX_PASS_TO(done, px_plan_memory_of(config, shape, corpus, rates, place, &p.worst,
                                        reference_rows, &out->memory));
+    plan_disk_and_start(&p, out);
     out->flops = out->step_flops * (double)out->steps;
     out->total_s =
         out->start_s + out->reference_s + out->step_s * (double)out->steps + out->checkpoints_s;

@@ -26,6 +26,7 @@ typedef struct {
     int ranks;                     /* of one machine */
     double latency_s, bytes_per_s; /* of a sum of int64 over them */
     double program_bytes;          /* resident in a rank before anything is read */
+    double start_s;                /* of launcher and MPI together, by the wall */
 } px_reduce_rate;
 
 typedef struct {
@@ -34,7 +35,10 @@ typedef struct {
     double efficiency;                   /* speed-up of all cores, over their number */
     double adamw, exact, optimizer_rest; /* parameters a second, one core */
     double hash, disk;                   /* bytes hashed, written a second */
-    double program_bytes, start_s;       /* of a process without MPI */
+    double compiled, compiled_full; /* bytes of a run's products for all numbers of rows; more of
+                                     * them in full fine-tuning */
+    double touch;                   /* bytes of new memory touched for the first time a second */
+    double program_bytes, start_s;  /* of a process without MPI */
     px_rate rates[PX_RATES_MAX];
     px_reduce_rate reduce[PX_RATES_MAX];
     int n_rates, n_reduce;
@@ -148,6 +152,8 @@ PX_CHECKED px_err *px_plan_fits(const px_config *config, const px_shape *shape,
 double px_plan_reduce_s(const px_rates *rates, int ranks, double bytes);
 /* Bytes of a trained value in a step's sum over ranks. */
 double px_plan_value_bytes(const px_config *config);
+/* Seconds until ranks have been launched and have found each other; 0 for one, or not measured. */
+double px_plan_launch_s(const px_rates *rates, int ranks);
 
 void px_plan_print(const px_plan *plan, const px_plan_place *place, px_str *out);
 void px_plan_json(const px_plan *plan, const px_plan_place *place, px_str *out);

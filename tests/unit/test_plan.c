@@ -198,9 +198,11 @@ static void rates_between_widths_and_in_a_file(void **state) {
     px_assert_near(px_rate_at(&rates, 8, false).forward, 1e10, 1e-12);
     px_assert_near(px_rate_at(&rates, 9000, true).forward, 3e10, 1e-12); /* f32 was not measured */
     rates.n_reduce = 1;
-    rates.reduce[0] = (px_reduce_rate){3, 1e-5, 1e9, 5e7};
+    rates.reduce[0] = (px_reduce_rate){3, 1e-5, 1e9, 5e7, 0.4};
     px_assert_near(px_plan_reduce_s(&rates, 3, 1e9), 1 + 1e-5, 1e-9);
     px_assert_near(px_plan_reduce_s(&rates, 1, 1e9), 0, 0);
+    px_assert_near(px_plan_launch_s(&rates, 2), 0.4, 0);
+    px_assert_near(px_plan_launch_s(&rates, 1), 0, 0);
     snprintf(path, sizeof path, "%s/deep/rates.json", dir);
     px_assert_ok(px_rates_write(path, &rates));
     px_assert_ok(px_rates_read(path, &back));
@@ -208,6 +210,8 @@ static void rates_between_widths_and_in_a_file(void **state) {
     assert_int_equal(back.n_rates, 2);
     px_assert_near(back.rates[1].forward, 3e10, 0);
     px_assert_near(back.reduce[0].program_bytes, 5e7, 0);
+    px_assert_near(back.reduce[0].start_s, 0.4, 0);
+    px_assert_near(back.touch, rates.touch, 0);
     rates.disk = 0;
     px_assert_ok(px_rates_write(path, &rates));
     px_assert_error(px_rates_read(path, &back), PX_BAD_INPUT, "disk is 0");
