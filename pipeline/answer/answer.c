@@ -1,6 +1,7 @@
 /* answer.c - from prompts and arms to a file of answers. See answer.h. */
 #include "answer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,10 @@ void answer_head(const answering *a, const answer_item *item, px_str *out) {
         px_str_json(out, arm->name, strlen(arm->name));
     }
     if (a->config->generate_n > 1) px_str_format(out, ",\"sample\":%d", (int)item->sample);
+}
+
+void answer_seconds(double seconds, px_str *out) {
+    if (isfinite(seconds)) px_str_format(out, ",\"seconds\":%.6g", seconds);
 }
 
 px_err *answer_refuse(const answering *a, int64_t item, px_ask_end end, const char *why) {

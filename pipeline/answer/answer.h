@@ -82,7 +82,9 @@ typedef struct {
 } px_ask;
 /* REFUSED: never will be, such as a prompt without room for an answer; FAILED: by an endpoint. */
 typedef enum { PX_ASK_ANSWERED, PX_ASK_REFUSED, PX_ASK_FAILED } px_ask_end;
-/* On the rank that asked: a line as of px_answer_all without the prompt's keys, or the reason. */
+/* On the rank that asked: a line as of px_answer_all without the prompt's keys, or the reason. Of
+ * an answer that was not cached also "seconds": its part of the engine's time, or from an
+ * endpoint's first try to its answer. */
 typedef px_err *px_ask_sink(void *context, int64_t ask, px_ask_end end, const px_str *line);
 typedef struct {
     px_ask_sink *sink;

@@ -156,6 +156,9 @@ const char *answer_again(const answering *a);
 PX_CHECKED px_err *answer_add(const answering *a, int64_t item, px_ask_end end, const px_str *line);
 /* The prompt's keys and the arm's, the beginning of an answer's line. */
 void answer_head(const answering *a, const answer_item *item, px_str *out);
+/* Appends ,"seconds":… where it is known. It is never the same twice: for sinks of asks alone, not
+ * for files that are compared. */
+void answer_seconds(double seconds, px_str *out);
 /* A line without an answer, with the reason. */
 PX_CHECKED px_err *answer_refuse(const answering *a, int64_t item, px_ask_end end, const char *why);
 /* The prompt's messages with what the arm tells of its person in the system message; *context: that

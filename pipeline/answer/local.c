@@ -10,6 +10,7 @@ typedef struct {
     int64_t item;
     int32_t prompt_tokens, context_tokens;
     bool generic, soft, stopped;
+    double seconds; /* its part of the engine's time */
     px_ids ids;
     px_str logprobs, text; /* text: of the answer so far, where stop texts are looked for */
     px_finish finish;
@@ -74,6 +75,7 @@ static px_err *finish_answer(arm_run *r, under_way *u) {
                           : u->generic           ? "generic"
                                                  : "own");
         if (u->logprobs.size) px_str_format(&line, ",\"logprobs\":[%s]", u->logprobs.data);
+        if (r->a->how) answer_seconds(u->seconds, &line);
         px_str_char(&line, '}');
         err = answer_add(r->a, u->item, PX_ASK_ANSWERED, &line);
         r->sums->n_answers++;
@@ -264,6 +266,17 @@ static px_err *fill_places(arm_run *r) {
     return NULL;
 }
 
+/* One pass; its time is shared out evenly among the answers under way, so that all answers' seconds
+ * together are the engine's. */
+static px_err *step(arm_run *r) {
+    const int32_t n = r->n_open;
+    const double began = px_now_s();
+    PX_PASS(px_engine_step(r->engine, take_token, r));
+    const double part = (px_now_s() - began) / PX_MAX(n, 1);
+    for (int32_t i = 0; i < n; i++) r->open[i]->seconds += part;
+    return NULL;
+}
+
 static px_err *work(arm_run *r) {
     const char *name = r->a->how ? r->a->how->name : r->arm->name ? r->arm->name : "generate";
     const double began = px_now_s();
@@ -275,7 +288,7 @@ static px_err *work(arm_run *r) {
             PX_FAIL(PX_STOPPED, "by a signal; finished answers are kept in %s, %s goes on",
                     answer_kept(r->a), answer_again(r->a));
         px_watch(r->a->ranks, name, pass);
-        PX_PASS(px_engine_step(r->engine, take_token, r));
+        PX_PASS(step(r));
         PX_PASS(write_finished(r));
         px_counter_tend(r->counter);
         const px_engine_counts n = px_engine_count(r->engine);

@@ -37,6 +37,7 @@ static px_err *write_answer(remote_run *r, int64_t item, const px_reply *reply) 
         px_str_double(&line, reply->usd);
     }
     if (r->a->how && reply->cached) px_str_text(&line, ",\"cached\":true");
+    if (r->a->how) answer_seconds(reply->seconds, &line);
     px_str_char(&line, '}');
     px_err *err = answer_add(r->a, item, PX_ASK_ANSWERED, &line);
     px_str_free(&line);

@@ -71,6 +71,7 @@ static px_err *give_answer(px_call *call, const px_answer *answer, bool cached, 
                       .prompt_tokens = answer->prompt_tokens,
                       .new_tokens = answer->new_tokens,
                       .usd = answer_usd(call->endpoint, answer),
+                      .seconds = cached ? NAN : px_now_s() - call->began_s,
                       .cached = cached,
                       .tries = call->tries};
     sums->answered++;
@@ -81,7 +82,8 @@ static px_err *give_answer(px_call *call, const px_answer *answer, bool cached, 
 }
 
 static px_err *give_error(px_call *call, const px_err *why, px_reply_sink *sink, void *ctx) {
-    px_reply reply = {.tag = call->tag, .err = why, .usd = NAN, .tries = call->tries};
+    px_reply reply = {
+        .tag = call->tag, .err = why, .usd = NAN, .seconds = NAN, .tries = call->tries};
     reply.prompt_tokens = reply.new_tokens = -1;
     call->endpoint->sums.failed++;
     return sink(ctx, &reply);
@@ -119,6 +121,7 @@ static px_err *fly(px_call *call) {
     CURL *curl = curl_easy_init();
     if (!curl) PX_NO_MEMORY();
     const long timeout_ms = (long)ceil(e->timeout_s * 1000);
+    if (call->tries == 0) call->began_s = px_now_s();
     unsigned bad = 0;
     call->curl_text[0] = 0;
     call->too_long = false;

@@ -84,6 +84,7 @@ typedef struct {
     int64_t prompt_tokens, new_tokens; /* -1: the endpoint does not say */
     double usd;                        /* price of the tokens; NaN: no price or no tokens known.
                                         * A cached answer has cost this once and nothing now. */
+    double seconds;                    /* from the first try to the answer; NaN: cached */
     bool cached;
     int tries; /* HTTP requests sent for it */
 } px_reply;

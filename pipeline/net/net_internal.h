@@ -20,9 +20,10 @@ struct px_call {
     int n;           /* choices wanted */
     double most_usd; /* what it can cost at most, as far as that is known */
     int tries;
-    double due_s; /* waiting: when to try again */
-    CURL *curl;   /* flying */
-    px_str reply; /* of this try */
+    double began_s; /* of the first try */
+    double due_s;   /* waiting: when to try again */
+    CURL *curl;     /* flying */
+    px_str reply;   /* of this try */
     bool too_long;
     char curl_text[CURL_ERROR_SIZE];
 };

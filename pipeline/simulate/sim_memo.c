@@ -77,7 +77,8 @@ static px_err *reply_take(sim_memo *memo, const cJSON *json) {
                           .context_tokens = count_of(line, "context_tokens"),
                           .prompt_tokens = count_of(line, "prompt_tokens"),
                           .new_tokens = count_of(line, "new_tokens"),
-                          .usd = px_json_find_f64(line, "usd", NAN)};
+                          .usd = px_json_find_f64(line, "usd", NAN),
+                          .seconds = px_json_find_f64(line, "seconds", NAN)};
     if (isfinite(reply->usd) && !reply->cached) memo->usd += reply->usd;
     const char *own = px_arena_text(memo->arena, key, strlen(key));
     PX_PASS(px_arena_ok(memo->arena));

@@ -123,9 +123,8 @@ static px_err *answers_give_up_all(simulation *s, const want_list *list) {
 
 /* --- replies of participants --- */
 
-static void usd_add(sim_trial *trial, const memo_reply *reply) {
-    if (!isfinite(reply->usd)) return;
-    trial->usd = (isfinite(trial->usd) ? trial->usd : 0) + reply->usd;
+static void usd_add(double *sum, const memo_reply *reply) {
+    if (isfinite(reply->usd)) *sum = (isfinite(*sum) ? *sum : 0) + reply->usd;
 }
 
 /* From label to slot. */
@@ -181,7 +180,7 @@ static px_err *reply_look(simulation *s, sim_want *want, bool *repair) {
         trial->lost = true;
         return NULL;
     }
-    usd_add(trial, reply);
+    usd_add(&trial->usd, reply);
     counts->cached += reply->cached;
     trial_labels(trial, labels);
     const reply_ask ask = {.kind = (call_kind)want->kind,
@@ -246,7 +245,8 @@ static px_err *answer_take(simulation *s, const sim_want *want) {
     const memo_reply *reply = memo_find(s->memo, want->key.hex);
     slot_error error = SLOT_FINE;
     if (!reply) PX_FAIL(PX_RUN_FAILED, "%s: an answer is missing", memo_dir(s->memo));
-    usd_add(trial, reply);
+    usd_add(&trial->usd, reply);
+    usd_add(&slot->usd, reply);
     s->answers.cached += reply->cached;
     if (reply->end == PX_ASK_FAILED) {
         error = SLOT_HTTP;
@@ -262,6 +262,9 @@ static px_err *answer_take(simulation *s, const sim_want *want) {
         slot->context_tokens += PX_MAX(reply->context_tokens, 0);
         slot->prompt_tokens += PX_MAX(reply->prompt_tokens, 0);
         slot->new_tokens += PX_MAX(reply->new_tokens, 0);
+        slot->n_answers++;
+        slot->n_timed += isfinite(reply->seconds);
+        if (isfinite(reply->seconds)) slot->seconds += reply->seconds;
         if (reply->user >= 0) slot->user = reply->user;
         if (is_blank(reply->text))
             error = SLOT_EMPTY;

@@ -119,7 +119,8 @@ static px_err *trial_make(simulation *s, const sim_person *person, int domain, s
         trial->slots[i] = (sim_slot){.arm = arm_of_slot(s, order[i], person_key),
                                      .pos = (char)('A' + i),
                                      .user = -1,
-                                     .counted = true};
+                                     .counted = true,
+                                     .usd = NAN};
     return NULL;
 }
 

@@ -63,6 +63,8 @@ typedef struct {
     slot_error error;
     bool counted;                                      /* context_tokens is known */
     int64_t context_tokens, prompt_tokens, new_tokens; /* sums over turns */
+    int64_t n_answers, n_timed;                        /* n_timed: whose seconds are known */
+    double seconds, usd;                               /* sums; usd NaN: not known */
     const char *json;                                  /* of a given transcript, as it stood */
 } sim_slot;
 typedef struct {
@@ -135,7 +137,7 @@ typedef struct {
     int user; /* as of a slot */
     bool cached;
     int64_t context_tokens, prompt_tokens, new_tokens; /* -1: not said */
-    double usd;                                        /* NaN: none */
+    double usd, seconds;                               /* NaN: none */
 } memo_reply;
 typedef struct px_sim_memo sim_memo;
 typedef struct {
@@ -220,6 +222,10 @@ void trial_mean(sim_trial *trial, int orders);
 /* Is this answer one phrase again and again? */
 bool is_repetition(const char *text);
 void trial_write(const simulation *s, const sim_trial *trial, px_str *out);
+
+/* --- sim_cost.c --- */
+/* TRIALS.cost.jsonl: a line a finished trial, what the answers of each slot cost. */
+PX_CHECKED px_err *costs_write(const simulation *s);
 
 /* --- sim_summary.c --- */
 typedef struct {

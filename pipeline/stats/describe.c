@@ -115,7 +115,7 @@ static px_err *opinions_rows(const px_study *study, int source, seen_list *list,
 
 /* --- what an arm's answers cost --- */
 
-enum { CONTEXT, PROMPT, NEW, CHARACTERS, ERRORS, COSTS };
+enum { CONTEXT, PROMPT, NEW, CHARACTERS, ERRORS, SECONDS, USD, COSTS };
 
 static double cost_of(const px_trial *trial, int s, int cost) {
     switch (cost) {
@@ -127,6 +127,10 @@ static double cost_of(const px_trial *trial, int s, int cost) {
         return trial->slots[s].new_tokens;
     case CHARACTERS:
         return trial->slots[s].length;
+    case SECONDS:
+        return trial->slots[s].seconds;
+    case USD:
+        return trial->slots[s].usd;
     default:
         return trial->slots[s].error;
     }
@@ -155,8 +159,9 @@ static void whole_name(const px_study *study, int64_t cell, char term[PX_TERM_MA
 }
 
 static px_err *costs_rows(const px_study *study, int source, seen_list *list, px_table *table) {
-    static const char *const outcomes[] = {"tokens:context", "tokens:prompt", "tokens:new",
-                                           "characters", "error"};
+    static const char *const outcomes[COSTS] = {
+        "tokens:context", "tokens:prompt",  "tokens:new",      "characters",
+        "error",          "seconds:answer", "usd:conversation"};
     px_about about = {.family = PX_FAMILY_PREFERENCE, .model = "mean", .source = source};
     for (int c = 0; c < COSTS; c++) {
         const int64_t from = table->n;

@@ -196,6 +196,43 @@ static px_err *input_add(px_str *out, const char *kind, const char *path) {
     return NULL;
 }
 
+/* The costs beside trials, where they are. */
+static px_err *costs_add(px_str *out, const char *trials) {
+    px_str path = {0};
+    px_err *err = px_trials_cost_path(trials, &path);
+    if (!err && px_path_exists(path.data)) err = input_add(out, "costs", path.data);
+    px_str_free(&path);
+    return err;
+}
+
+/* What answered for an arm, by its hash: {"arm", "sha256"}, each pair once, arms in their order. */
+static px_err *runs_put(const px_study *study, px_str *out) {
+    const px_trials *trials = study->trials;
+    const size_t n = (size_t)study->n_arms * (size_t)trials->runs.n;
+    bool *met = calloc(n + 1, sizeof *met), comma = false;
+    if (!met) PX_NO_MEMORY();
+    for (int64_t t = 0; t < trials->n; t++)
+        for (int s = 0; s < trials->at[t].n_slots; s++) {
+            const px_trial_slot *slot = &trials->at[t].slots[s];
+            if (slot->run < 0) continue;
+            met[(size_t)study->arm_order[slot->arm] * (size_t)trials->runs.n + (size_t)slot->run] =
+                true;
+        }
+    for (size_t i = 0; i < n; i++) {
+        if (!met[i]) continue;
+        const char *arm = px_study_arm(study, (int32_t)(i / (size_t)trials->runs.n));
+        const char *sha = trials->runs.at[i % (size_t)trials->runs.n];
+        px_str_text(out, comma ? ",{\"arm\":" : "{\"arm\":");
+        px_str_json(out, arm, strlen(arm));
+        px_str_text(out, ",\"sha256\":");
+        px_str_json(out, sha, strlen(sha));
+        px_str_char(out, '}');
+        comma = true;
+    }
+    free(met);
+    return NULL;
+}
+
 static px_err *json_head(const px_study *study, const px_offline_files *evals, px_str *out) {
     static const char *const odd[PX_ODDS] = {"unknown_keys", "invalid_rankings", "invalid_values",
                                              "nul_in_texts", "answers_of_nobody"};
@@ -203,6 +240,7 @@ static px_err *json_head(const px_study *study, const px_offline_files *evals, p
     int64_t by_source[PX_SOURCES] = {0};
     px_str_text(out, "{\"format\":1,\"inputs\":[");
     for (int i = 0; i < job->n_trials; i++) PX_PASS(input_add(out, "trials", job->trials[i]));
+    for (int i = 0; i < job->n_trials; i++) PX_PASS(costs_add(out, job->trials[i]));
     if (job->traits) PX_PASS(input_add(out, "traits", job->traits));
     for (int i = 0; i < evals->n; i++) PX_PASS(input_add(out, "eval", evals->paths[i]));
     px_str_format(out, "],\"seed\":%llu,\"bootstrap\":%lld,\"arms\":[",
@@ -212,6 +250,8 @@ static px_err *json_head(const px_study *study, const px_offline_files *evals, p
         px_str_json(out, px_study_arm(study, i), strlen(px_study_arm(study, i)));
     }
     for (int64_t t = 0; t < study->trials->n; t++) by_source[study->trials->at[t].source]++;
+    px_str_text(out, "],\"runs\":[");
+    PX_PASS(runs_put(study, out));
     px_str_format(out, "],\"people\":%d,\"trials\":{", study->n_people);
     for (int s = 0; s < PX_SOURCES; s++)
         px_str_format(out, "%s\"%s\":%lld", s ? "," : "", px_source_names[s],
@@ -253,6 +293,10 @@ done:
 static px_err *trials_read(const px_stats_job *job, px_trials *trials) {
     for (int i = 0; i < job->n_trials; i++)
         PX_PASS(px_trials_read(trials, job->trials[i], NULL, NULL));
+    for (int i = 0; i < job->n_trials; i++) {
+        bool found = false;
+        PX_PASS(px_trials_costs(trials, job->trials[i], &found));
+    }
     for (int i = 0; i < PX_ODDS; i++)
         if (trials->odd[i]) {
             px_warn("the trials have oddities: prismx trials check names them");

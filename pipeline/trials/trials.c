@@ -27,6 +27,7 @@ void px_trials_free(px_trials *trials) {
     names_free(&trials->domains);
     names_free(&trials->arms);
     names_free(&trials->variants);
+    names_free(&trials->runs);
     px_map_free(&trials->seen);
     px_arena_free(trials->arena);
     *trials = (px_trials){0};
@@ -184,10 +185,14 @@ static px_err *rest_check(px_trial_line *l, const cJSON *json, px_trial *trial) 
     return number_of(l, item, "bdm", "price", &trial->price);
 }
 
+int px_trial_key(char key[64], px_trial_source source, int32_t person, int32_t id) {
+    return snprintf(key, 64, "%d %d %d", (int)source, (int)person, (int)id);
+}
+
 /* Once a trial of a person and source. */
 static px_err *once(px_trial_line *l, const px_trial *trial) {
     char key[64];
-    int n = snprintf(key, sizeof key, "%d %d %d", (int)trial->source, trial->person, trial->id);
+    const int n = px_trial_key(key, trial->source, trial->person, trial->id);
     int32_t before = px_map_find(&l->trials->seen, key, (size_t)n, -1);
     if (before >= 0) {
         const px_trial *first = &l->trials->at[before];

@@ -46,9 +46,11 @@ typedef struct {
     int32_t user;    /* 1: own embedding, 0: the generic one, -1: not said */
     bool error;      /* an error was noted */
     double length;   /* mean characters of its answers; NaN without any */
+    int32_t run;     /* in trials.runs: what answered, by its hash; -1: not said */
     double context_tokens, prompt_tokens, new_tokens; /* NaN: not known */
-    double vas[PX_SLIDERS], wtp;                      /* NaN: not asked, or invalid */
-    int32_t rank[PX_QUESTIONS];                       /* 1 = best; 0: not ranked, or invalid */
+    double seconds, usd; /* of px_trials_costs: of an answer, of all answers; NaN: not known */
+    double vas[PX_SLIDERS], wtp; /* NaN: not asked, or invalid */
+    int32_t rank[PX_QUESTIONS];  /* 1 = best; 0: not ranked, or invalid */
 } px_trial_slot;
 
 typedef struct {
@@ -86,7 +88,7 @@ typedef enum {
 typedef struct {
     px_trial *at;
     int64_t n, room;
-    px_names ids, persons, domains, arms, variants;
+    px_names ids, persons, domains, arms, variants, runs;
     int64_t odd[PX_ODDS];
     int64_t errors; /* only with a reporter that goes on */
     px_map seen;    /* (source, person, trial) */
@@ -111,6 +113,15 @@ void px_trials_free(px_trials *trials);
  * errors go there first; a line with one is left out where the reading goes on. */
 PX_CHECKED px_err *px_trials_read(px_trials *trials, const char *path, px_trial_report *report,
                                   void *context);
+
+/* TRIALS.jsonl -> TRIALS.cost.jsonl, appended to out. */
+PX_CHECKED px_err *px_trials_cost_path(const char *trials, px_str *out);
+/* What answers cost, from the file that simulate writes beside trials (`path`, of trials that were
+ * read): {"trial", "person", "source", "slots": [{"pos", "arm", "answers", "timed", "seconds",
+ * "usd", …}]}, seconds of `timed` answers. What is said of a trial or an arm that is not there is
+ * left. *found false: there is no such file. PX_BAD_INPUT: file and line of what is no such line.
+ */
+PX_CHECKED px_err *px_trials_costs(px_trials *trials, const char *path, bool *found);
 
 /* Prints every problem (at most `most` of each kind; 0: all) and a summary to out. PX_BAD_INPUT
  * where there was an error. */

@@ -44,8 +44,15 @@ static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_tria
     char path[32];
     const cJSON *field = NULL;
     snprintf(path, sizeof path, "slots[%d]", index);
-    *slot =
-        (px_trial_slot){.pos = -1, .arm = -1, .variant = -1, .user = -1, .length = NAN, .wtp = NAN};
+    *slot = (px_trial_slot){.pos = -1,
+                            .arm = -1,
+                            .variant = -1,
+                            .user = -1,
+                            .run = -1,
+                            .length = NAN,
+                            .seconds = NAN,
+                            .usd = NAN,
+                            .wtp = NAN};
     for (int s = 0; s < PX_SLIDERS; s++) slot->vas[s] = NAN;
     if (!cJSON_IsObject(item))
         return px_trial_error(l, path, "found %s, wanted an object", px_json_type(item));
@@ -55,6 +62,8 @@ static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_tria
     PX_PASS(px_trial_item(l, item, path, "error", cJSON_String, &field));
     slot->error = field != NULL;
     PX_PASS(px_trial_item(l, item, path, "run_sha", cJSON_String, &field));
+    if (field && strlen(field->valuestring) <= PX_NAME_MAX && l->trials->runs.n < PX_TRIAL_ARMS)
+        PX_PASS(px_name_number(l->trials, &l->trials->runs, field->valuestring, &slot->run));
     PX_PASS(px_trial_item(l, item, path, "user", cJSON_String, &field));
     if (field && !strcmp(field->valuestring, "own")) slot->user = 1;
     if (field && !strcmp(field->valuestring, "generic")) slot->user = 0;

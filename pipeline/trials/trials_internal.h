@@ -31,6 +31,8 @@ PX_CHECKED px_err *px_trial_known(px_trial_line *l, const cJSON *object, const c
                                   const char *const *keys, int n);
 /* "A" … "H" -> 0 … 7, else -1. */
 int px_trial_pos(const char *text);
+/* Of px_trials.seen; returns its size. */
+int px_trial_key(char key[64], px_trial_source source, int32_t person, int32_t id);
 /* The number of a name, added where it is new. */
 PX_CHECKED px_err *px_name_number(px_trials *trials, px_names *names, const char *text,
                                   int32_t *out);

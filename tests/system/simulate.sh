@@ -39,6 +39,16 @@ same same-in-batches-of-3 "$(sha cb.jsonl)" "$(sha c.jsonl)"
 check finished "${talk[@]}" --out c.jsonl --resume
 grep -q 'is finished already' out && ok finished-said || fail finished-said "$(cat out)"
 
+# What answers cost stands beside: of every slot, with seconds, and tokens as in the trials.
+same costs "$(wc -l <c.cost.jsonl) $(grep -o '"answers":\([12]\),"timed":\1,"seconds":[0-9.e-]*,' c.cost.jsonl | wc -l)" "20 60"
+same costs-tokens "$(grep -o '"context_tokens":[0-9]*,"prompt_tokens":[0-9]*,"new_tokens":[0-9]*' c.cost.jsonl | sha256sum)" \
+    "$(grep -o '"context_tokens":[0-9]*,"prompt_tokens":[0-9]*,"new_tokens":[0-9]*' c.jsonl | sha256sum)"
+same costs-on-3 "$(sed 's/"seconds":[0-9.e-]*//g' c3.cost.jsonl | sha256sum)" "$(sed 's/"seconds":[0-9.e-]*//g' c.cost.jsonl | sha256sum)"
+# All seconds of all answers are less than the job took on its one rank.
+awk 'FNR == NR { match($0, /made in [0-9]+ s/); if (RSTART) most = substr($0, RSTART + 8) + 1; next }
+    { while (match($0, /"seconds":[0-9.e-]+/)) { sum += substr($0, RSTART + 10, RLENGTH - 10); $0 = substr($0, RSTART + RLENGTH) } }
+    END { exit !(sum > 0 && sum <= most) }' converse.txt c.cost.jsonl && ok costs-add-up || fail costs-add-up "$(head -n 1 c.cost.jsonl)"
+
 look=("${sim[@]}" --condition judge --transcripts c.jsonl)
 check judge "${look[@]}" --out j.jsonl
 grep -q '^valid replies: 100.00% of 20 calls' out && ok judge-valid || fail judge-valid "$(grep valid out)"
@@ -48,6 +58,9 @@ same judge-turns "$(grep -o '"turns":.*,"opening"' j.jsonl | sha256sum)" "$(grep
 same judge-slots "$(grep -o '"slots":.*,"turns"' j.jsonl | sha256sum)" "$(grep -o '"slots":.*,"turns"' c.jsonl | sha256sum)"
 check stats "$X" stats --trials c.jsonl j.jsonl --out s.tsv --bootstrap 20
 
+same seconds-in-stats "$(awk -F '\t' '$2 == "seconds:answer" && $6 > 0 && $14 == "converse" { print $4 }' s.tsv | sort | uniq | tr '\n' ' ')" "base other prompt "
+same runs-in-stats "$(grep -oE '"runs":\[(\{"arm":"[a-z]*","sha256":"[0-9a-f]{64}"\},?){3}\]' s.json | wc -l)" 1
+[ ! -e j.cost.jsonl ] && ok judge-costs-nothing || fail judge-costs-nothing "j.cost.jsonl is there"
 grep -q '"orders":\[\["[A-C]","[A-C]","[A-C]"\],\["' c.jsonl && ok orders-kept || fail orders-kept "no sim.orders in c.jsonl"
 # The flip rate is the one that stats finds in the trials.
 same flips-in-stats "$(sed -n 's/^"flip_rate": \(0\.[0-9]\{6\}\).*/\1/p' c.summary.json)" \
@@ -86,6 +99,7 @@ wait $job 2>/dev/null
 refuses killed-needs-a-word 2 'resume goes on' "${talk[@]}" --out k.jsonl
 refuses other-settings 2 'other settings' "${talk[@]}" --out k.jsonl --resume --seed 9
 check resumed mpirun -n 3 "${talk[@]}" --out k.jsonl --resume
+same resumed-costs "$(grep -o '"answers":\([12]\),"timed":\1' k.cost.jsonl | wc -l)" 60
 same resumed-same "$(sha k.jsonl)" "$(sha c.jsonl)"
 refuses rank-fails 1 'rank 1' env PX_FAULT=simulate:1 mpirun -n 2 "${talk[@]}" --out f.jsonl
 check after-a-fault "${talk[@]}" --out f.jsonl --resume
@@ -189,6 +203,7 @@ refuses no-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=4
 refuses no-more-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=40 --resume
 check more-money "${http[@]}" --out m.jsonl --set sim.max_usd=100000 --resume
 same money-all "$(wc -l <m.jsonl)" 20
+same money-by-arm "$(grep -oE '"usd":[0-9.]+' m.cost.jsonl | wc -l)" 40
 stop_stub budget
 same money-not-twice "$doubled" 0
 setup good good

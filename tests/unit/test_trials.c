@@ -255,12 +255,55 @@ static void invented_trials_are_trials(void **state) {
     free(dir);
 }
 
+static void costs_stand_beside(void **state) {
+    (void)state;
+    static const char *const sources[] = {"human", "converse"};
+    px_str text = {0}, cost = {0};
+    px_trials t;
+    bool found = true;
+    for (int s = 0; s < 2; s++)
+        px_str_format(&text, HEAD "\"source\":\"%s\"," SLOTS "}\n", sources[s]);
+    put(text.data);
+    px_assert_ok(px_trials_cost_path(path, &cost));
+    assert_non_null(strstr(cost.data, "/t.cost.jsonl"));
+    px_assert_ok(px_trials_new(&t));
+    px_assert_ok(px_trials_read(&t, path, NULL, NULL));
+    px_assert_ok(px_trials_costs(&t, path, &found));
+    assert_false(found);
+    /* of one source, one slot; another arm at B; a trial that is not there; nothing timed */
+    static const char lines[] =
+        HEAD "\"source\":\"converse\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"answers\":4,"
+             "\"timed\":3,\"seconds\":1.5,\"usd\":0.25},{\"pos\":\"B\",\"arm\":\"x\",\"timed\":1,"
+             "\"seconds\":9}]}\n" HEAD "\"source\":\"judge\",\"slots\":[]}\n" HEAD
+             "\"source\":\"human\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"timed\":0,"
+             "\"seconds\":null,\"usd\":-1}]}\n";
+    px_assert_ok(px_file_write(cost.data, lines, strlen(lines)));
+    px_assert_ok(px_trials_costs(&t, path, &found));
+    assert_true(found);
+    px_assert_near(t.at[1].slots[0].seconds, 0.5, 0);
+    px_assert_near(t.at[1].slots[0].usd, 0.25, 0);
+    assert_true(isnan(t.at[1].slots[1].seconds) && isnan(t.at[1].slots[1].usd));
+    assert_true(isnan(t.at[0].slots[0].seconds) && isnan(t.at[0].slots[0].usd));
+    static const char *const bad[][2] = {{"7\n", "line 1: found a number"},
+                                         {"{\"trial\":\"t1\"}\n", "\"person\" is missing"},
+                                         {"{\"trial\"", "line 1"},
+                                         {HEAD "\"source\":\"human\"}\n", "slots: found nothing"}};
+    for (size_t i = 0; i < PX_COUNT(bad); i++) {
+        px_assert_ok(px_file_write(cost.data, bad[i][0], strlen(bad[i][0])));
+        px_assert_error(px_trials_costs(&t, path, &found), PX_BAD_INPUT, bad[i][1]);
+    }
+    px_trials_free(&t);
+    px_str_free(&text);
+    px_str_free(&cost);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(whole_trial_is_read, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(wrong_lines_are_named, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(odd_values_are_counted, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(check_names_every_problem, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(costs_stand_beside, folder_make, folder_remove),
         cmocka_unit_test(invented_trials_are_trials),
         cmocka_unit_test_setup_teardown(csv_has_a_row_a_slot, folder_make, folder_remove),
     };
