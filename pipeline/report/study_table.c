@@ -84,7 +84,8 @@ px_err *px_figures_tex(const exp_view *exp) {
     px_str *out = exp->page->out;
     px_str_text(out, "% One table a figure of prismx report: estimates with 95% intervals over "
                      "people, p adjusted\n% (Benjamini and Hochberg within each family), and the "
-                     "values published of PRISM-X.\n% Needs \\usepackage{booktabs,longtable}.\n");
+                     "values published of PRISM-X.\n% Needs \\usepackage{booktabs,longtable}, "
+                     "and a wide page: \\usepackage[landscape,margin=2cm]{geometry}.\n");
     for (int i = 0; i < N_FIGURES; i++) {
         data_list data = {0};
         px_figures[i].collect(exp, &data);

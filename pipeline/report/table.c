@@ -57,12 +57,24 @@ void px_table_tsv(const page_view *page) {
 
 /* --- LaTeX --- */
 void px_tex_text(px_str *out, const char *text) {
-    static const char marks[] = "\\{}$&#^_~%";
-    static const char *const names[] = {
-        "\\textbackslash{}",  "\\{", "\\}", "\\$", "\\&", "\\#", "\\textasciicircum{}", "\\_",
-        "\\textasciitilde{}", "\\%"};
+    static const char marks[] = "\\{}$&#^_~%<>|";
+    static const char *const names[] = {"\\textbackslash{}",
+                                        "\\{",
+                                        "\\}",
+                                        "\\$",
+                                        "\\&",
+                                        "\\#",
+                                        "\\textasciicircum{}",
+                                        "\\_",
+                                        "\\textasciitilde{}",
+                                        "\\%",
+                                        "\\textless{}",
+                                        "\\textgreater{}",
+                                        "\\textbar{}"};
     static const char *const greek[][2] = {
         {"α", "$\\alpha$"}, {"β", "$\\beta$"}, {"τ", "$\\tau$"}, {"Tᵤ", "$T_u$"}};
+    /* behind the end of a row these would be its argument */
+    if (*text == '[' || *text == '*') px_str_text(out, "{}");
     for (; *text; text++) {
         const char *mark = strchr(marks, *text);
         size_t g = 0;
