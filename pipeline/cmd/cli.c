@@ -111,6 +111,17 @@ static error_t parse_config(int key, char *arg, struct argp_state *state) {
     return 0;
 }
 
+error_t px_cli_take_short(const struct argp_state *state, const px_cli_short *which,
+                          const char *arg, char *room, size_t size, px_cli_config *cli) {
+    const int n = snprintf(room, size, "%s=%s", which->key, arg ? arg : "true");
+    if (n < 0 || n >= (int)size || cli->n_sets >= (int)PX_COUNT(cli->sets)) {
+        argp_error(state, "--%s: too long, or too many options", which->option);
+        return EINVAL;
+    }
+    cli->sets[cli->n_sets++] = room;
+    return 0;
+}
+
 static const struct argp_option config_options[] = {
     {"config", KEY_CONFIG, "FILE", 0, "Configuration (JSON, // comments allowed)", 0},
     {"set", KEY_SET, "KEY=VALUE", 0, "Sets one key of the configuration; may be repeated", 0},

@@ -59,6 +59,14 @@ typedef struct {
     int n_sets;
     bool print;
 } px_cli_config;
+/* An option that is short for --set KEY=VALUE. */
+typedef struct {
+    const char *option, *key;
+} px_cli_short;
+/* For argp parsers: adds KEY=arg (true where arg is NULL) to cli's assignments; `room` [size] holds
+ * the text as long as cli is used. EINVAL after saying what is too long or too many. */
+error_t px_cli_take_short(const struct argp_state *state, const px_cli_short *which,
+                          const char *arg, char *room, size_t size, px_cli_config *cli);
 /* In a command's `children`: {&px_cli_config_argp, 0, "Configuration:", 0}; in its parser, on
  * ARGP_KEY_INIT: state->child_inputs[0] = &cli. */
 extern const struct argp px_cli_config_argp;

@@ -23,12 +23,10 @@ enum {
     KEY_FIRST_SHORT /* short forms of configuration keys, in the order of `shorts` */
 };
 
-enum { STOPS_MOST = 16, SHORTS_MOST = 32 };
+enum { STOPS_MOST = 16 };
 
 /* --max-new-tokens 48 is --set generate.max_new_tokens=48. */
-static const struct {
-    const char *option, *key;
-} shorts[] = {
+static const px_cli_short shorts[] = {
     {"max-new-tokens", "generate.max_new_tokens"},
     {"min-new-tokens", "generate.min_new_tokens"},
     {"temperature", "generate.temperature"},
@@ -48,8 +46,7 @@ typedef struct {
     px_cli_config config;
     px_answer_job job;
     const char *stops[STOPS_MOST];
-    char sets[SHORTS_MOST][128];
-    int n_sets;
+    char sets[PX_COUNT(shorts)][128];
     bool profile;
 } generate_options;
 
@@ -64,27 +61,12 @@ static error_t take_user(const struct argp_state *state, const char *arg, px_arm
     return EINVAL;
 }
 
-static error_t take_short(struct argp_state *state, generate_options *o, int which,
-                          const char *arg) {
-    const int n = o->n_sets;
-    if (n >= SHORTS_MOST || o->config.n_sets >= (int)PX_COUNT(o->config.sets)) {
-        argp_error(state, "too many options");
-        return EINVAL;
-    }
-    const int size =
-        snprintf(o->sets[n], sizeof o->sets[n], "%s=%s", shorts[which].key, arg ? arg : "true");
-    if (size < 0 || size >= (int)sizeof o->sets[n]) {
-        argp_error(state, "--%s %s: too long", shorts[which].option, arg);
-        return EINVAL;
-    }
-    o->config.sets[o->config.n_sets++] = o->sets[o->n_sets++];
-    return 0;
-}
-
 static error_t parse_generate(int key, char *arg, struct argp_state *state) {
     generate_options *o = state->input;
-    if (key >= KEY_FIRST_SHORT && key < KEY_FIRST_SHORT + (int)PX_COUNT(shorts))
-        return take_short(state, o, key - KEY_FIRST_SHORT, arg);
+    const int at = key - KEY_FIRST_SHORT;
+    if (at >= 0 && at < (int)PX_COUNT(shorts))
+        return px_cli_take_short(state, &shorts[at], arg, o->sets[at], sizeof o->sets[at],
+                                 &o->config);
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->config;

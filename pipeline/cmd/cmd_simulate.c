@@ -2,8 +2,6 @@
 #include "cmd.h"
 #include "simulate.h"
 
-#include <errno.h>
-
 enum {
     KEY_OUT = 1,
     KEY_TRANSCRIPTS,
@@ -12,9 +10,7 @@ enum {
     KEY_FIRST_SHORT /* short forms of configuration keys, in the order of `shorts` */
 };
 
-static const struct {
-    const char *option, *key;
-} shorts[] = {
+static const px_cli_short shorts[] = {
     {"condition", "sim.condition"}, {"data", "sim.data"},     {"arms", "sim.arms"},
     {"corpus", "sim.corpus"},       {"model", "model.path"},  {"player-model", "sim.model"},
     {"people", "sim.people"},       {"orders", "sim.orders"}, {"seed", "seed"},
@@ -26,23 +22,12 @@ typedef struct {
     char sets[PX_COUNT(shorts)][4200];
 } simulate_options;
 
-static error_t take_short(struct argp_state *state, simulate_options *o, int which,
-                          const char *arg) {
-    const int size =
-        snprintf(o->sets[which], sizeof o->sets[which], "%s=%s", shorts[which].key, arg);
-    if (size < 0 || size >= (int)sizeof o->sets[which] ||
-        o->config.n_sets >= (int)PX_COUNT(o->config.sets)) {
-        argp_error(state, "--%s: too long, or too many options", shorts[which].option);
-        return EINVAL;
-    }
-    o->config.sets[o->config.n_sets++] = o->sets[which];
-    return 0;
-}
-
 static error_t parse_simulate(int key, char *arg, struct argp_state *state) {
     simulate_options *o = state->input;
-    if (key >= KEY_FIRST_SHORT && key < KEY_FIRST_SHORT + (int)PX_COUNT(shorts))
-        return take_short(state, o, key - KEY_FIRST_SHORT, arg);
+    const int at = key - KEY_FIRST_SHORT;
+    if (at >= 0 && at < (int)PX_COUNT(shorts))
+        return px_cli_take_short(state, &shorts[at], arg, o->sets[at], sizeof o->sets[at],
+                                 &o->config);
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->config;
@@ -68,7 +53,10 @@ static error_t parse_simulate(int key, char *arg, struct argp_state *state) {
 #define SHORT(i, name, argument, help)                                                             \
     { name, KEY_FIRST_SHORT + (i), argument, 0, help, 1 }
 static const struct argp_option options[] = {
-    {"out", KEY_OUT, "FILE", 0, "trials.jsonl to write; trials.summary.json goes beside it", 0},
+    {"out", KEY_OUT, "FILE", 0,
+     "trials.jsonl to write; trials.summary.json and trials.cost.jsonl go "
+     "beside it",
+     0},
     {"transcripts", KEY_TRANSCRIPTS, "FILE", 0,
      "Trials to be judged (sim.condition judge): of people, or what converse wrote", 0},
     {"resume", KEY_RESUME, NULL, 0, "Goes on with an interrupted job; begins where there is none",

@@ -123,21 +123,26 @@ static void source_legend(const exp_view *exp, const bool there[N_STUDY_SOURCES]
     px_str_text(out, "</ul>\n");
 }
 
-static void sources_there(const data_list *data, bool there[N_STUDY_SOURCES]) {
+/* What both figures begin with: the sources that are there, and the panels' place. NULL: out of
+ * memory, which the page then says. */
+static void *figure_begin(const exp_view *exp, const data_list *data, size_t n, size_t size,
+                          const char *classes) {
+    bool there[N_STUDY_SOURCES] = {0};
+    void *lines = calloc(n, size);
+    if (!lines) {
+        exp->page->out->failed = true;
+        return NULL;
+    }
     for (int64_t i = 0; i < data->n; i++)
         if (data->at[i].row->source >= 0) there[data->at[i].row->source] = true;
+    source_legend(exp, there);
+    px_str_format(exp->page->out, "<div class=\"%s\">\n", classes);
+    return lines;
 }
 
 void px_fig_topics(const exp_view *exp, const data_list *data) {
-    topic_line *lines = calloc(TOPICS_MOST + 1, sizeof *lines);
-    bool there[N_STUDY_SOURCES] = {0};
-    if (!lines) {
-        exp->page->out->failed = true;
-        return;
-    }
-    sources_there(data, there);
-    source_legend(exp, there);
-    px_str_text(exp->page->out, "<div class=\"panels one\">\n");
+    topic_line *lines = figure_begin(exp, data, TOPICS_MOST + 1, sizeof *lines, "panels one");
+    if (!lines) return;
     topics_draw(exp, lines, topics_find(exp, lines));
     px_str_text(exp->page->out, "</div>\n");
     free(lines);
@@ -247,15 +252,8 @@ static void turns_panel(const exp_view *exp, size_t feature, turn_line *lines) {
 }
 
 void px_fig_turns(const exp_view *exp, const data_list *data) {
-    turn_line *lines = calloc(N_STUDY_SOURCES, sizeof *lines);
-    bool there[N_STUDY_SOURCES] = {0};
-    if (!lines) {
-        exp->page->out->failed = true;
-        return;
-    }
-    sources_there(data, there);
-    source_legend(exp, there);
-    px_str_text(exp->page->out, "<div class=\"panels\">\n");
+    turn_line *lines = figure_begin(exp, data, N_STUDY_SOURCES, sizeof *lines, "panels");
+    if (!lines) return;
     for (size_t f = 0; f < PX_COUNT(features); f++) turns_panel(exp, f, lines);
     px_str_text(exp->page->out, "</div>\n");
     free(lines);
