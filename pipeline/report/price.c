@@ -6,8 +6,28 @@
 
 static const char rank[] = "rank:preference";
 
-/* The run that is called as the arm is. */
+/* The run whose parameters answered for the arm, by the hash in stats.json. */
+static const run_view *run_by_hash(const exp_view *exp, const char *arm) {
+    for (int f = 0; f < exp->study->n_files; f++) {
+        const cJSON *known = cJSON_GetObjectItemCaseSensitive(exp->study->json[f], "runs");
+        const cJSON *item = NULL;
+        cJSON_ArrayForEach(item, known) {
+            const char *of = px_json_find_text(item, "arm");
+            const char *sha = px_json_find_text(item, "sha256");
+            for (int r = 0; of && sha && !strcmp(of, arm) && r < exp->page->n_runs; r++) {
+                const run_view *run = &exp->page->runs[r];
+                const char *mine = px_json_find_text(run->manifest, "params_sha256");
+                if (mine && !strcmp(mine, sha)) return run;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Else the run that is called as the arm is. */
 static const run_view *run_of(const exp_view *exp, const char *arm) {
+    const run_view *run = run_by_hash(exp, arm);
+    if (run) return run;
     for (int r = 0; r < exp->page->n_runs; r++)
         if (!strcmp(exp->page->runs[r].label, arm)) return &exp->page->runs[r];
     return NULL;
@@ -32,9 +52,13 @@ static const stat_row *first_of(const exp_view *exp, const char *prefix, const c
 
 static double value_of(const stat_row *row) { return row ? row->estimate : NAN; }
 
+static bool priced_by(const px_report_prices *p) {
+    return p->usd_per_million_prompt > 0 || p->usd_per_million_new > 0;
+}
+
 static double dollars(const exp_view *exp, double prompt, double written) {
     const px_report_prices *p = &exp->page->job->prices;
-    if (!(p->usd_per_million_prompt > 0) && !(p->usd_per_million_new > 0)) return NAN;
+    if (!priced_by(p)) return NAN;
     return (p->usd_per_million_prompt * prompt + p->usd_per_million_new * written) / 1e6;
 }
 
@@ -48,6 +72,8 @@ static void answers_row(const exp_view *exp, const char *arm) {
     px_str *out = exp->page->out;
     const double prompt = value_of(cost_row(exp, "tokens:prompt", arm));
     const double written = value_of(cost_row(exp, "tokens:new", arm));
+    const double priced = dollars(exp, prompt, written);
+    const double paid = value_of(cost_row(exp, "usd:conversation", arm));
     px_str_text(out, "<tr><th scope=\"row\">");
     px_html_name(out, arm);
     px_str_text(out, "</th><td class=\"n\">");
@@ -60,14 +86,21 @@ static void answers_row(const exp_view *exp, const char *arm) {
     px_str_text(out, "<td class=\"n\">");
     px_html_fixed(out, 100 * value_of(cost_row(exp, "error", arm)), 1);
     px_str_text(out, "</td>");
-    rough_cell(out, 1000 * dollars(exp, prompt, written));
+    rough_cell(out, value_of(cost_row(exp, "seconds:answer", arm)));
+    rough_cell(out, 1000 * (isfinite(priced) ? priced : paid));
     px_str_text(out, "</tr>\n");
 }
 
 static void answers_table(const exp_view *exp) {
-    static const char *const heads[] = {
-        "arm",        "worth",      "context tokens", "prompt tokens",
-        "new tokens", "characters", "errors, %",      "$ per 1,000 conversations"};
+    static const char *const heads[] = {"arm",
+                                        "worth",
+                                        "context tokens",
+                                        "prompt tokens",
+                                        "new tokens",
+                                        "characters",
+                                        "errors, %",
+                                        "seconds of an answer",
+                                        "$ per 1,000 conversations"};
     px_html_table(exp->page->out,
                   "What a conversation costs, beside the arm’s worth: means over trials", heads,
                   (int)PX_COUNT(heads));
@@ -128,8 +161,10 @@ static int training_table(const exp_view *exp) {
         const run_view *run = run_of(exp, exp->study->arms[a]);
         if (!run) continue;
         if (n++ == 0)
-            px_html_table(exp->page->out, "What training cost, by the run of the arm’s name", heads,
-                          (int)PX_COUNT(heads));
+            px_html_table(exp->page->out,
+                          "What training cost: the run whose parameters answered, else that of the "
+                          "arm’s name",
+                          heads, (int)PX_COUNT(heads));
         training_row(exp, exp->study->arms[a], run);
     }
     if (n) px_html_table_end(exp->page->out);
@@ -161,7 +196,11 @@ static void tell_trials(const exp_view *exp) {
 void px_page_price(const exp_view *exp) {
     px_str *out = exp->page->out;
     const px_report_prices *prices = &exp->page->job->prices;
-    bool energy = false;
+    bool energy = false, timed = false, paid = false;
+    for (int a = 0; a < exp->study->n_arms; a++) {
+        timed |= cost_row(exp, "seconds:answer", exp->study->arms[a]) != NULL;
+        paid |= cost_row(exp, "usd:conversation", exp->study->arms[a]) != NULL;
+    }
     px_str_text(out,
                 "<section id=\"price\"><h2>The price of personalisation</h2>\n<p>Tokens of "
                 "context stem from the user: text before the prompt, or soft tokens. Tokens are "
@@ -173,12 +212,15 @@ void px_page_price(const exp_view *exp) {
     for (int r = 0; r < exp->page->n_runs; r++)
         energy |= isfinite(px_json_find_f64(exp->page->runs[r].manifest, "energy_j", NAN));
     px_str_text(out, "<ul class=\"notes\">");
-    if (!(prices->usd_per_million_prompt > 0) && !(prices->usd_per_million_new > 0))
+    if (paid && !priced_by(prices))
+        px_str_text(out, "<li>Money for tokens: what endpoints asked for, as their prices were "
+                         "given to prismx simulate.</li>\n");
+    else if (!priced_by(prices))
         px_str_text(out, "<li>Money for tokens: no price was given (--usd-per-million-prompt, "
                          "--usd-per-million-new).</li>\n");
     if (n == 0)
-        px_str_text(out, "<li>Training and storage: no run folder is called as an arm is, so "
-                         "nothing is known of them.</li>\n");
+        px_str_text(out, "<li>Training and storage: no run folder has the parameters that "
+                         "answered or is called as an arm is, so nothing is known of them.</li>\n");
     if (n && !(prices->usd_per_hour > 0))
         px_str_text(out, "<li>Money for training: no price was given (--usd-per-hour).</li>\n");
     if (n && !energy)
@@ -197,6 +239,11 @@ void px_page_price(const exp_view *exp) {
         "<li>Errors of generation: %.1f&nbsp;%% over all arms are published of PRISM-X.</li>"
         "\n",
         100 * px_published(exp, PUBLISHED_ERRORS, HUMAN));
-    px_str_text(out, "<li>Seconds of an answer by arm: trials do not record them.</li>\n");
+    px_str_text(out, timed
+                         ? "<li>Seconds of an answer: what it took of its engine, which is shared "
+                           "out among the answers under way, or from an endpoint’s first try to "
+                           "its answer. They depend on the machine.</li>\n"
+                         : "<li>Seconds of an answer: no file of costs stood beside the trials; "
+                           "prismx simulate writes one.</li>\n");
     px_str_text(out, "</ul></section>\n");
 }

@@ -48,6 +48,7 @@ static void add_arms(table *t, const made_study *study, const char *source) {
         add(t, "preference", "tokens:new", "mean", arm, source, 100 + 10.0 * a, 3);
         add(t, "preference", "characters", "mean", arm, source, 400 + 40.0 * a, 12);
         add(t, "preference", "error", "mean", arm, source, 0.06, 0.02);
+        if (study->runs) add(t, "preference", "seconds:answer", "mean", arm, source, 1.25 + a, 0.1);
         for (int b = 0; b < study->n_arms; b++) {
             snprintf(term, sizeof term, "%s>%s", arm, study->arms[b]);
             if (a != b)
@@ -121,7 +122,9 @@ void make_study(const char *parent, const char *name, const made_study *study) {
                        "\"seed\":123,\"bootstrap\":500,\"people\":150,\"trials\":{\"human\":600,"
                        "\"judge\":600,\"converse\":600},\"left_out\":{\"unknown_keys\":1,"
                        "\"invalid_rankings\":2,\"invalid_values\":3,\"nul_in_texts\":4,"
-                       "\"answers_of_nobody\":5}}\n");
+                       "\"answers_of_nobody\":5}");
+    if (study->runs) px_str_format(&json, ",\"runs\":%s", study->runs);
+    px_str_text(&json, "}\n");
     snprintf(json_name, sizeof json_name, "%.*s.json", (int)(strlen(name) - 4), name);
     make_file(parent, json_name, json.data);
     px_str_free(&json);

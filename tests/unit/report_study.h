@@ -9,6 +9,7 @@ typedef struct {
     int n_arms, n_domains, n_names; /* more domains than names: numbered */
     unsigned sources;               /* bits: 1 human, 2 judge, 4 converse */
     const char *extra;              /* further lines, or NULL */
+    const char *runs;               /* stats.json's "runs" and seconds of answers, or NULL */
 } made_study;
 
 /* PARENT/NAME (which ends in .tsv) and the .json beside it. */

@@ -9,7 +9,7 @@
 
 static const char *const four[] = {"base", "dpft", "ppft", "prompt"};
 static const char *const domains[] = {"controversy", "unguided", "values", "wellbeing"};
-static const made_study good = {four, domains, 4, 4, 4, 7, NULL};
+static const made_study good = {four, domains, 4, 4, 4, 7, NULL, NULL};
 
 typedef struct {
     const char *dir, *stats[2], *traits, *runs[2];
@@ -136,7 +136,7 @@ static void every_figure_with_its_table(void **state) {
 static void what_is_not_there_is_named(void **state) {
     (void)state;
     static const char *const none[] = {"x"};
-    static const made_study empty = {none, none, 0, 0, 1, 0, NULL};
+    static const made_study empty = {none, none, 0, 0, 1, 0, NULL, NULL};
     char *dir = temp_folder();
     make_study(dir, "stats.tsv", &empty);
     const page_job job = {.dir = dir, .stats = {"stats.tsv"}, .n_stats = 1};
@@ -149,7 +149,7 @@ static void what_is_not_there_is_named(void **state) {
     assert_int_equal(count(page, "<li>Figure "), 13);
     assert_has(page, "nothing can be said of which arm");
     free(page);
-    static const made_study judge = {four, domains, 4, 4, 4, 2, NULL};
+    static const made_study judge = {four, domains, 4, 4, 4, 2, NULL, NULL};
     make_study(dir, "stats.tsv", &judge);
     page = make_page(&job, PX_REPORT_HTML);
     assert_has(page, "150 people played by a model that read transcripts ranked 4 arms");
@@ -209,7 +209,7 @@ static void hostile_names_stay_text(void **state) {
     (void)state;
     static const char *const names[] = {"<b>d</b>", "--><!--", "d:domain:e", "\xFF\xFE"};
     memset(long_name, 'W', 100);
-    const made_study study = {hostile, names, 8, 100, 4, 7, "one\ttwo\n\x01\t\t\n"};
+    const made_study study = {hostile, names, 8, 100, 4, 7, "one\ttwo\n\x01\t\t\n", NULL};
     char *dir = temp_folder();
     make_study(dir, "stats.tsv", &study);
     make_traits(dir, "traits.json", &study);
@@ -237,6 +237,84 @@ static void hostile_names_stay_text(void **state) {
     assert_int_equal(count(tex, "\\input"), 0);
     assert_has(tex, "\\&amp;\\textbackslash{}input\\{x\\}\\%\\$\\#\\_\\textasciicircum{}");
     assert_int_equal(count(tex, "\\begin{longtable}"), count(tex, "\\end{longtable}"));
+    free(tex);
+    temp_folder_end(dir);
+}
+
+/* The run whose parameters answered is an arm's, whatever it is called. */
+static void runs_are_found_by_hash(void **state) {
+    (void)state;
+    static const made_run other = {"other name", 50, 7, true, false, false, true, false, 0.1};
+    made_study study = good;
+    char *dir = temp_folder();
+    make_run(dir, &other);
+    study.runs = "[{\"arm\":\"base\",\"sha256\":\"ff\"},"
+                 "{\"arm\":\"ppft\",\"sha256\":\"0123456789abcdef\"}]";
+    make_study(dir, "stats.tsv", &study);
+    make_study(dir, "plain.tsv", &good);
+    page_job job = {
+        .dir = dir, .stats = {"stats.tsv"}, .n_stats = 1, .runs = {"other name"}, .n_runs = 1};
+    char *page = make_page(&job, PX_REPORT_HTML), *section = section_of(page, "price");
+    assert_has(section, "What training cost: the run whose parameters answered");
+    const char *table = strstr(section, "What training cost");
+    assert_int_equal(count(table, "<th scope=\"row\">"), 1);
+    assert_has(table, "<th scope=\"row\"><bdi>ppft</bdi></th>");
+    assert_has(section, "<th scope=\"col\">seconds of an answer</th>");
+    assert_has(section, "<td class=\"n\">1.25</td>");
+    assert_has(section, "Seconds of an answer: what it took of its engine");
+    free(section);
+    free(page);
+    job.stats[0] = "plain.tsv";
+    page = make_page(&job, PX_REPORT_HTML);
+    section = section_of(page, "price");
+    assert_has(section, "no run folder has the parameters that answered");
+    assert_has(section, "Seconds of an answer: no file of costs stood beside the trials");
+    free(section);
+    free(page);
+    temp_folder_end(dir);
+}
+
+/* Every character that means something to TeX, at the beginning of a name and within it. */
+static void names_are_no_tex(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {{"\\", "\\textbackslash{}"},
+                                           {"{", "\\{"},
+                                           {"}", "\\}"},
+                                           {"$", "\\$"},
+                                           {"&", "\\&"},
+                                           {"#", "\\#"},
+                                           {"^", "\\textasciicircum{}"},
+                                           {"_", "\\_"},
+                                           {"~", "\\textasciitilde{}"},
+                                           {"%", "\\%"},
+                                           {"<", "\\textless{}"},
+                                           {">", "\\textgreater{}"},
+                                           {"|", "\\textbar{}"}};
+    static char names[PX_COUNT(cases) + 2][16];
+    const char *arms[PX_COUNT(names)];
+    for (size_t i = 0; i < PX_COUNT(cases); i++)
+        snprintf(names[i], sizeof names[i], "%sa%sb", cases[i][0], cases[i][0]);
+    snprintf(names[PX_COUNT(cases)], sizeof names[0], "[1em]c");
+    snprintf(names[PX_COUNT(cases) + 1], sizeof names[0], "*d");
+    for (size_t i = 0; i < PX_COUNT(names); i++) arms[i] = names[i];
+    const made_study study = {arms, good.domains, (int)PX_COUNT(names), 1, good.n_names, 1,
+                              NULL, NULL};
+    char *dir = temp_folder();
+    make_study(dir, "stats.tsv", &study);
+    const page_job job = {.dir = dir, .stats = {"stats.tsv"}, .n_stats = 1};
+    char *tex = make_page(&job, PX_REPORT_TEX);
+    for (size_t i = 0; i < PX_COUNT(cases); i++) {
+        char want[80], raw[32];
+        snprintf(want, sizeof want, "\nworth:%sa%sb & ", cases[i][1], cases[i][1]);
+        assert_has(tex, want);
+        snprintf(want, sizeof want, "\n%sa%sb & ", cases[i][1], cases[i][1]);
+        assert_has(tex, want);
+        snprintf(raw, sizeof raw, "\n%sa%sb", cases[i][0], cases[i][0]);
+        assert_int_equal(count(tex, raw), 0);
+    }
+    assert_has(tex, "\n{}[1em]c & ");
+    assert_has(tex, "\n{}*d & ");
+    assert_int_equal(count(tex, "\n[") + count(tex, "\n*"), 0);
     free(tex);
     temp_folder_end(dir);
 }
@@ -287,7 +365,8 @@ static void accuracies_from_statistics(void **state) {
         "offline\tseen:values\taccuracy\town\tNA\t0.1\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\tc.h5, "
         "user.model=bank loss.alpha=1 loss.beta=0.1 user.tokens=10\n"
         "offline\tseen\taccuracy\town\tNA\t0.5\tNA\t0.5\t0.7\tNA\tNA\t90\t9\tNA\td.h5, the base "
-        "model\n"};
+        "model\n",
+        NULL};
     char *dir = temp_folder();
     make_study(dir, "s.tsv", &study);
     const page_job job = {.dir = dir, .stats = {"s.tsv"}, .n_stats = 1};
@@ -354,6 +433,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_figure_with_its_table), cmocka_unit_test(what_is_not_there_is_named),
         cmocka_unit_test(open_is_said_to_be_open),     cmocka_unit_test(hostile_names_stay_text),
+        cmocka_unit_test(runs_are_found_by_hash),      cmocka_unit_test(names_are_no_tex),
         cmocka_unit_test(tables_hold_the_figures),     cmocka_unit_test(accuracies_from_statistics),
         cmocka_unit_test(other_files_are_refused),     cmocka_unit_test(damaged_statistics),
     };
