@@ -142,7 +142,7 @@ static px_err *describe_job(whole *w) {
 
 static px_err *open_all(whole *w) {
     const px_answer_job *job = w->a.job;
-    px_err *err = prompts_read(job->prompts_path, &w->prompts);
+    px_err *err = prompts_read(job->prompts_path, job->forms, &w->prompts);
     w->a.prompts = &w->prompts;
     w->sums = calloc((size_t)w->n_arms, sizeof *w->sums);
     if (!err && !w->sums) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
@@ -313,7 +313,7 @@ static px_err *with_file_all(const px_ranks *ranks, const px_config *config,
     px_err *err = NULL;
     PX_PASS_TO(done, px_agree_all(ranks, arms_read(job->arms_path, job, &file)));
     if (file.needs_people) {
-        err = prompts_read(job->prompts_path, &prompts);
+        err = prompts_read(job->prompts_path, job->forms, &prompts);
         if (!err)
             err = people_read(job->data_dir, job->corpus_path, &prompts, file.needs_summaries,
                               &people);
@@ -352,7 +352,8 @@ px_err *px_answer_tasks_all(const px_ranks *ranks, const px_config *config, cons
                                .user = PX_ARM_NONE,
                                .resume = true,
                                .threads = tasks->threads,
-                               .quiet = true};
+                               .quiet = true,
+                               .forms = true};
     greedy.generate_temperature = 0;
     greedy.generate_max_new_tokens = tasks->tokens_most;
     greedy.generate_min_new_tokens = tasks->tokens_least;

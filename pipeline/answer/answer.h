@@ -21,6 +21,7 @@ typedef struct {
     const char *data_dir;          /* PRISM folder, for arms that tell a model about people */
     const char *corpus_path;       /* whose training conversations summaries may draw on, or NULL */
     bool resume, overwrite, quiet; /* quiet: no summary on stdout */
+    bool forms;                    /* a prompt may have a "form", see px_answer_tasks */
     int threads;
 } px_answer_job;
 /* Collective. Answers, writes out_path and out_path.meta.json, prints a summary on rank 0.
@@ -39,6 +40,9 @@ typedef struct {
     int64_t tokens_least, tokens_most;
     int threads;
 } px_answer_tasks;
+/* Adds "form": […] to a task's line: what a local model is held to in its answer. An endpoint is
+ * not. */
+void px_answer_form_write(const px_form *form, px_str *out);
 /* Collective. One greedy answer to each task, with nothing on stdout; decoding otherwise by config.
  * Goes on with an interrupted run of the same tasks; out_path must not be there. */
 PX_CHECKED px_err *px_answer_tasks_all(const px_ranks *ranks, const px_config *config,

@@ -20,9 +20,15 @@ typedef struct {
     px_arena *arena;
     px_digest sha256; /* of the file */
 } prompt_list;
-/* PX_BAD_INPUT: file, line and key of what is wrong; an id that stands there twice. */
-PX_CHECKED px_err *prompts_read(const char *path, prompt_list *out);
+/* forms: a prompt's "form" becomes its form and is no part of its head. PX_BAD_INPUT: file, line
+ * and key of what is wrong; an id that stands there twice. */
+PX_CHECKED px_err *prompts_read(const char *path, bool forms, prompt_list *out);
 void prompts_free(prompt_list *list);
+
+/* --- form.c --- */
+/* What px_answer_form_write wrote; *out lives in the arena. */
+PX_CHECKED px_err *form_read(const cJSON *json, const char *where, px_arena *arena,
+                             const px_form **out);
 
 /* --- parts.c: OUT.parts/rank-0000.jsonl …, one line {"item":N,"answer":{…}} for each answer --- */
 typedef struct {

@@ -5,6 +5,14 @@
 
 #include "answer_internal.h"
 
+/* A form's grammar, and how many answers under way are held to it. */
+typedef struct {
+    const px_form *form;
+    px_grammar *grammar;
+    int32_t n_open;
+} used_grammar;
+enum { GRAMMARS_KEPT = 64 }; /* beyond these one that nobody uses goes for the next */
+
 /* One answer under way. */
 typedef struct {
     int64_t item;
@@ -15,6 +23,7 @@ typedef struct {
     px_str logprobs, text; /* text: of the answer so far, where stop texts are looked for */
     px_finish finish;
     bool over;
+    used_grammar *held; /* or NULL */
 } under_way;
 
 typedef struct {
@@ -29,10 +38,7 @@ typedef struct {
     under_way **open; /* [batch] */
     int32_t n_open, n_over;
     arm_sums *sums;
-    struct {
-        const px_form *form;
-        px_grammar *grammar;
-    } * grammars; /* [n_grammars] of this engine, one a form */
+    used_grammar **grammars; /* [n_grammars] of this engine, one a form */
     int32_t n_grammars;
     px_err *err;     /* of the sink */
     px_arena *arena; /* of one request */
@@ -93,6 +99,7 @@ static px_err *finish_answer(arm_run *r, under_way *u) {
 
 static void under_way_free(under_way *u) {
     if (!u) return;
+    if (u->held) u->held->n_open--;
     px_ids_free(&u->ids);
     px_str_free(&u->logprobs);
     px_str_free(&u->text);
@@ -121,21 +128,36 @@ static px_err *count_context(arm_run *r, const char *context, int32_t *n) {
     return err;
 }
 
-/* The grammar of a form, made once; few forms, so they are looked through. */
-static px_err *grammar_of(arm_run *r, const px_form *form, const px_grammar **out) {
-    *out = NULL;
-    if (!form) return NULL;
-    for (int32_t i = 0; i < r->n_grammars; i++)
-        if (r->grammars[i].form == form) {
-            *out = r->grammars[i].grammar;
+/* A place for a grammar: a new one, or that of one which no answer under way needs. */
+static px_err *grammar_place(arm_run *r, used_grammar **out) {
+    for (int32_t i = 0; r->n_grammars >= GRAMMARS_KEPT && i < r->n_grammars; i++)
+        if (r->grammars[i]->n_open == 0) {
+            *out = r->grammars[i];
+            px_grammar_free((*out)->grammar);
+            **out = (used_grammar){0};
             return NULL;
         }
     void *grown = realloc(r->grammars, ((size_t)r->n_grammars + 1) * sizeof *r->grammars);
     if (!grown) PX_NO_MEMORY();
     r->grammars = grown;
-    r->grammars[r->n_grammars].form = form;
-    PX_PASS(px_grammar_new(r->engine, form, &r->grammars[r->n_grammars].grammar));
-    *out = r->grammars[r->n_grammars++].grammar;
+    *out = r->grammars[r->n_grammars] = calloc(1, sizeof **out);
+    if (!*out) PX_NO_MEMORY();
+    r->n_grammars++;
+    return NULL;
+}
+
+/* The grammar of a form; few are kept, so they are looked through. *out NULL: no form. */
+static px_err *grammar_of(arm_run *r, const px_form *form, used_grammar **out) {
+    used_grammar *place = NULL;
+    *out = NULL;
+    if (!form) return NULL;
+    for (int32_t i = 0; i < r->n_grammars && !*out; i++)
+        if (r->grammars[i]->form == form) *out = r->grammars[i];
+    if (*out) return NULL;
+    PX_PASS(grammar_place(r, &place));
+    PX_PASS(px_grammar_new(r->engine, form, &place->grammar));
+    place->form = form;
+    *out = place;
     return NULL;
 }
 
@@ -155,7 +177,11 @@ static px_err *add_request(arm_run *r, int64_t i, const px_ids *ids, const char 
     u->prompt_tokens = ids->n + soft;
     px_err *err = count_context(r, context, &u->context_tokens);
     u->context_tokens += soft;
-    if (!err) err = grammar_of(r, p->form, &request.grammar);
+    if (!err) err = grammar_of(r, p->form, &u->held);
+    if (u->held) {
+        u->held->n_open++;
+        request.grammar = u->held->grammar;
+    }
     if (!err) err = px_request_key(p->id, item->sample, &request.key);
     if (!err) err = px_engine_add(r->engine, &request);
     if (err) {
@@ -331,7 +357,10 @@ px_err *arm_local_all(const answering *a, int32_t arm_index, const int64_t *mine
 done:
     for (int32_t i = 0; i < r.n_open; i++) under_way_free(r.open[i]);
     free(r.open);
-    for (int32_t i = 0; i < r.n_grammars; i++) px_grammar_free(r.grammars[i].grammar);
+    for (int32_t i = 0; i < r.n_grammars; i++) {
+        px_grammar_free(r.grammars[i]->grammar);
+        free(r.grammars[i]);
+    }
     free(r.grammars);
     px_err_free(r.err);
     px_arena_free(r.arena);

@@ -44,7 +44,7 @@ static px_err *take_head(const cJSON *json, px_arena *arena, prompt *out) {
     return err;
 }
 
-static px_err *take_line(const cJSON *json, const char *where, px_arena *arena, prompt *out) {
+static px_err *take_line(cJSON *json, const char *where, bool forms, px_arena *arena, prompt *out) {
     const char *id = NULL;
     if (!cJSON_IsObject(json))
         PX_FAIL(PX_BAD_INPUT, "%s: is %s; an object is wanted", where, px_json_type(json));
@@ -57,6 +57,11 @@ static px_err *take_line(const cJSON *json, const char *where, px_arena *arena, 
         out->user_id = px_arena_text(arena, text, strlen(text));
     }
     PX_PASS(take_messages(json, where, arena, out));
+    if (forms && cJSON_HasObjectItem(json, "form")) {
+        const cJSON *form = cJSON_GetObjectItemCaseSensitive(json, "form");
+        PX_PASS(form_read(form, where, arena, &out->form));
+        cJSON_DeleteItemFromObjectCaseSensitive(json, "form");
+    }
     return take_head(json, arena, out);
 }
 
@@ -69,7 +74,8 @@ static px_err *grow(prompt_list *list, int64_t *room) {
     return NULL;
 }
 
-static px_err *read_lines(px_lines *lines, const char *path, prompt_list *out, px_map *ids) {
+static px_err *read_lines(px_lines *lines, const char *path, bool forms, prompt_list *out,
+                          px_map *ids) {
     int64_t room = 0, line = 0;
     const char *text = NULL;
     size_t size = 0;
@@ -83,7 +89,7 @@ static px_err *read_lines(px_lines *lines, const char *path, prompt_list *out, p
         prompt *p = &out->items[out->n];
         *p = (prompt){.line = line};
         PX_TRY(px_json_parse(text, size, &json), "%s", where);
-        px_err *err = take_line(json, where, out->arena, p);
+        px_err *err = take_line(json, where, forms, out->arena, p);
         cJSON_Delete(json);
         if (err) return err;
         const int32_t before = px_map_find(ids, p->id, strlen(p->id), -1);
@@ -95,14 +101,14 @@ static px_err *read_lines(px_lines *lines, const char *path, prompt_list *out, p
     }
 }
 
-px_err *prompts_read(const char *path, prompt_list *out) {
+px_err *prompts_read(const char *path, bool forms, prompt_list *out) {
     px_lines *lines = NULL;
     px_map ids = {0};
     px_err *err = NULL;
     *out = (prompt_list){0};
     PX_PASS_TO(done, px_arena_new((size_t)1 << 20, &out->arena));
     PX_PASS_TO(done, px_lines_open(path, &lines));
-    PX_PASS_TO(done, read_lines(lines, path, out, &ids));
+    PX_PASS_TO(done, read_lines(lines, path, forms, out, &ids));
     if (out->n == 0) PX_FAIL_TO(done, PX_BAD_INPUT, "%s: holds no prompt", path);
     PX_PASS_TO(done, px_sha_file(path, &out->sha256));
 done:

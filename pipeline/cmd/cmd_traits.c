@@ -159,6 +159,8 @@ static px_err *judge_and_score_all(px_ranks *ranks, traits_options *o, const px_
                                 .setup = o->check.judge,
                                 .out = path,
                                 .reference = o->job.reference,
+                                .bootstrap = o->job.bootstrap,
+                                .seed = o->job.seed,
                                 .threads = px_cli_threads(ranks, &config)};
     px_signals_catch(); /* paid replies are worth a tidy end */
     err = px_judge_all(ranks, &config, &judge, &table, &summary);

@@ -380,7 +380,10 @@ px_err *px_grammar_new(px_engine *engine, const px_form *form, px_grammar **out)
     px_err *err = NULL;
     int64_t most = 2;
     if (form->n < 1) PX_FAIL(PX_BAD_INPUT, "a form without keys");
-    for (int i = 0; i < form->n; i++) most += 2 + 2 * (int64_t)PX_MAX(form->fields[i].n_texts, 0);
+    for (int i = 0; i < form->n; i++)
+        most += 2 + (form->fields[i].kind == PX_VALUE_INTEGERS
+                         ? 2 * (int64_t)PX_MAX(form->fields[i].n_texts, 0)
+                         : 0);
     PX_PASS(engine_spelling(engine));
     px_grammar *g = calloc(1, sizeof *g);
     if (!g) PX_NO_MEMORY();

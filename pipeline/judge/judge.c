@@ -8,7 +8,10 @@
 
 #include "judge_internal.h"
 
-enum { REPLY_SHOWN = 4096 }; /* bytes of a bad reply that the repair's prompt repeats */
+enum {
+    REPLY_SHOWN = 4096, /* bytes of a bad reply that the repair's prompt repeats */
+    FORM_TOKENS = 256   /* enough for keys, flags, and a quote byte by byte */
+};
 
 typedef struct {
     const px_ranks *ranks;
@@ -104,7 +107,9 @@ static px_err *task_line(const judging *j, int32_t i, bool repair, px_str *scrat
         px_str_char(line, ',');
         add_message(line, "user", scratch->data);
     }
-    px_str_text(line, "]}\n");
+    px_str_char(line, ']');
+    if (j->setup.by.model_path) PX_PASS(task_form_write(t, a->text, line));
+    px_str_text(line, "}\n");
     return px_str_ok(line);
 }
 
@@ -222,9 +227,11 @@ static px_err *round_all(judging *j, bool repair) {
         for (int64_t i = 0; i < size; i++) px_str_char(&replies, ' ');
     PX_PASS_TO(done, px_agree_all(j->ranks, px_str_ok(&replies)));
     px_bcast_all(j->ranks, replies.data, (size_t)size, 0);
+    /* a local model's reply ends with its form: room costs nothing, and it must be there */
+    const int64_t most = j->setup.max_tokens + (j->setup.by.model_path ? FORM_TOKENS : 0);
     const px_answer_tasks ask = {.tasks_path = tasks.data,
                                  .out_path = replies.data,
-                                 .tokens_most = j->setup.max_tokens,
+                                 .tokens_most = most,
                                  .threads = j->job->threads};
     if (!there) PX_PASS_TO(done, px_answer_tasks_all(j->ranks, &config, &j->setup.by, &ask));
     if (j->ranks->rank == 0) err = read_replies(j, repair, replies.data);
@@ -239,18 +246,23 @@ done:
 
 static px_err *write_result(const judging *j, px_str *table, px_str *summary) {
     const char *name = j->setup.by.model_path;
-    const judge_result result = {.answers = &j->answers,
-                                 .setup = &j->setup,
-                                 .tasks = j->tasks,
-                                 .n_tasks = j->n_tasks,
-                                 .first = j->first,
-                                 .reference = j->job->reference,
-                                 .name = name ? name
-                                              : px_json_find_text(j->setup.by.endpoint, "model")};
+    judge_result result = {.answers = &j->answers,
+                           .setup = &j->setup,
+                           .tasks = j->tasks,
+                           .n_tasks = j->n_tasks,
+                           .first = j->first,
+                           .reference = j->job->reference,
+                           .name = name ? name : px_json_find_text(j->setup.by.endpoint, "model")};
     px_file_out file = {0};
     px_str line = {0};
+    judge_mean *means = NULL;
     px_err *err = NULL;
     PX_PASS(px_file_out_open(j->job->out, &file));
+    means = calloc(((size_t)j->answers.n_arms + 1) * JUDGE_TRAITS, sizeof *means);
+    if (!means) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    result.means = means;
+    result.samples = j->job->bootstrap;
+    PX_PASS_TO(done, result_means(&result, j->job->seed, &result.samples, means));
     for (int32_t i = 0; i < j->answers.n; i++) {
         px_str_clear(&line);
         result_line(&result, i, &line);
@@ -262,6 +274,7 @@ static px_err *write_result(const judging *j, px_str *table, px_str *summary) {
     PX_PASS_TO(done, px_file_out_commit(&file));
     err = px_dir_remove(j->dir.data);
 done:
+    free(means);
     px_file_out_drop(&file);
     px_str_free(&line);
     return err;

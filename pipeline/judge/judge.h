@@ -13,6 +13,8 @@ typedef struct {
     const char *setup;     /* JUDGE.json, see docs/traits.md */
     const char *out;       /* lines of id, arm, scores, in the order of the answers */
     const char *reference; /* arm that others are compared with in pairs */
+    int64_t bootstrap;     /* samples of people for the intervals of means; 0: none */
+    uint64_t seed;         /* of them */
     int threads;
 } px_judge_job;
 /* Collective. Writes job->out, the same bytes for any number of ranks, and appends a table per arm

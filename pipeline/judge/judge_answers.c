@@ -9,7 +9,10 @@
 typedef struct {
     judged_list *list;
     px_map arms;
-    px_str id; /* of a trial's turn */
+    px_str id;       /* of a trial's turn */
+    px_map units[2]; /* prompts, people */
+    int32_t n_units[2];
+    int32_t *of_prompt; /* [list->room] unit by prompt; judged.unit is by person, -1: not said */
 } reader;
 
 static const char *last_user_text(const cJSON *json) {
@@ -38,15 +41,46 @@ static px_err *arm_number(reader *r, const char *name, int32_t *out) {
     return px_map_set(&r->arms, list->arms[*out], size, *out);
 }
 
-static px_err *grow(judged_list *list) {
+static px_err *grow(reader *r) {
+    judged_list *list = r->list;
     if (list->n < list->room) return NULL;
     if (list->n >= INT32_MAX / 2) PX_FAIL(PX_BAD_INPUT, "too many answers for a judge");
     const int32_t room = list->room ? list->room * 2 : 256;
     judged *items = realloc(list->items, (size_t)room * sizeof *items);
     if (!items) PX_NO_MEMORY();
     list->items = items;
+    int32_t *of_prompt = realloc(r->of_prompt, (size_t)room * sizeof *of_prompt);
+    if (!of_prompt) PX_NO_MEMORY();
+    r->of_prompt = of_prompt;
     list->room = room;
     return NULL;
+}
+
+/* Numbers what answers are drawn by: the person, and the prompt in case one is not said. */
+static px_err *units_take(reader *r, const char *prompt, const char *person) {
+    const char *texts[2] = {prompt, person};
+    int32_t at[2] = {-1, -1};
+    for (int k = 0; k < 2; k++) {
+        if (!texts[k]) continue;
+        const size_t size = strlen(texts[k]);
+        at[k] = px_map_find(&r->units[k], texts[k], size, -1);
+        if (at[k] >= 0) continue;
+        const char *kept = px_arena_text(r->list->arena, texts[k], size);
+        PX_PASS(px_arena_ok(r->list->arena));
+        at[k] = r->n_units[k]++;
+        PX_PASS(px_map_set(&r->units[k], kept, size, at[k]));
+    }
+    r->of_prompt[r->list->n] = at[0];
+    r->list->items[r->list->n].unit = at[1];
+    return NULL;
+}
+
+static void units_choose(reader *r) {
+    judged_list *list = r->list;
+    list->people = true;
+    for (int32_t i = 0; i < list->n; i++) list->people = list->people && list->items[i].unit >= 0;
+    list->n_units = r->n_units[list->people];
+    for (int32_t i = 0; i < list->n && !list->people; i++) list->items[i].unit = r->of_prompt[i];
 }
 
 static const char *keep(px_arena *arena, const char *text) {
@@ -65,7 +99,7 @@ static px_err *take_answer(reader *r, const cJSON *json, const char *where) {
     const char *finish = px_json_find_text(json, "finish");
     const double sample = px_json_find_f64(json, "sample", -1);
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "text");
-    PX_PASS(grow(list));
+    PX_PASS(grow(r));
     judged *a = &list->items[list->n];
     *a = (judged){.sample = sample >= 0 && sample < 1e6 ? (int32_t)sample : -1, .against = -1};
     PX_PASS(px_json_text(json, "id", where, &id));
@@ -77,15 +111,17 @@ static px_err *take_answer(reader *r, const cJSON *json, const char *where) {
     a->id = keep(list->arena, id);
     a->asked = keep(list->arena, last_user_text(json));
     a->text = keep_said(list->arena, text);
+    PX_PASS(units_take(r, id, px_json_find_text(json, "user_id")));
     list->n++;
     return px_arena_ok(list->arena);
 }
 
 /* A turn's answers, in the order and under the ids that traits gives them: TRIAL/TURN. */
-static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *slots, const char *trial,
-                         int at, const char *where) {
+static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *json, int at,
+                         const char *where) {
     judged_list *list = r->list;
-    const cJSON *answer = NULL;
+    const cJSON *answer = NULL, *slots = cJSON_GetObjectItemCaseSensitive(json, "slots");
+    const char *trial = px_json_find_text(json, "trial");
     const double number = px_json_find_f64(turn, "n", at);
     const char *asked = px_json_find_text(turn, "user");
     px_str_clear(&r->id);
@@ -96,13 +132,14 @@ static px_err *take_turn(reader *r, const cJSON *turn, const cJSON *slots, const
         if (!arm)
             PX_FAIL(PX_BAD_INPUT, "%s: turns, %d: an answer at %.8s, where no slot has an arm",
                     where, at, answer->string);
-        PX_PASS(grow(list));
+        PX_PASS(grow(r));
         judged *a = &list->items[list->n];
         *a = (judged){.sample = -1, .against = -1};
         PX_PASS(arm_number(r, arm, &a->arm));
         a->id = keep(list->arena, r->id.data);
         a->asked = keep(list->arena, asked ? asked : "");
         a->text = keep_said(list->arena, cJSON_IsString(answer) ? answer->valuestring : NULL);
+        PX_PASS(units_take(r, r->id.data, px_json_find_text(json, "person")));
         list->n++;
         PX_PASS(px_arena_ok(list->arena));
     }
@@ -117,7 +154,7 @@ static px_err *take_trial(reader *r, const cJSON *json, const char *where) {
     if (!cJSON_IsArray(slots))
         PX_FAIL(PX_BAD_INPUT, "%s: slots: found %s, wanted a list", where, px_json_type(slots));
     cJSON_ArrayForEach(turn, cJSON_GetObjectItemCaseSensitive(json, "turns"))
-        PX_PASS(take_turn(r, turn, slots, trial, at++, where));
+        PX_PASS(take_turn(r, turn, json, at++, where));
     return NULL;
 }
 
@@ -186,8 +223,11 @@ px_err *answers_read(const char *path, bool trials, const char *reference, judge
     *out = (judged_list){0};
     PX_PASS_TO(done, px_arena_new((size_t)1 << 20, &out->arena));
     PX_PASS_TO(done, read_lines(&r, path, trials));
+    units_choose(&r);
     err = find_references(&r, reference, n_against);
 done:
+    for (int k = 0; k < 2; k++) px_map_free(&r.units[k]);
+    free(r.of_prompt);
     px_map_free(&r.arms);
     px_str_free(&r.id);
     return err;

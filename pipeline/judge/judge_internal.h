@@ -27,11 +27,14 @@ typedef struct {
     const char *id, *asked, *text; /* text NULL: there is no answer; asked "" where not known */
     int32_t arm, sample;           /* sample -1: not there */
     int32_t against;               /* the reference's answer to the same prompt, -1: none */
+    int32_t unit;                  /* of the list's */
 } judged;
 typedef struct {
     judged *items;
     int32_t n, room, n_arms;
     const char **arms; /* [n_arms] in the order they come; "" is no name */
+    int32_t n_units;   /* people; prompts where an answer names no person */
+    bool people;
     px_arena *arena;
 } judged_list;
 /* Sets `against` where the arm `reference` answered too; *n_against: how many. */
@@ -54,6 +57,9 @@ typedef struct {
 /* --- judge_rubric.c --- */
 /* The whole prompt of a task; `other`: the reference's answer of a pair. */
 void task_write(const judge_task *task, const judged *answer, const judged *other, px_str *out);
+/* Appends ,"form":… for a local model's task: what it can write is a valid reply. The quote is one
+ * of the answer's sentences or a part of it. */
+PX_CHECKED px_err *task_form_write(const judge_task *task, const char *answer, px_str *out);
 /* What a judge whose reply was no good is told. */
 void repair_write(const judge_task *task, const char *wrong, px_str *out);
 /* Of everything that this module may ask: two files of one hash are of one rubric. */
@@ -74,6 +80,10 @@ void blanks_single(const char *text, px_str *out);
 /* Cohen's kappa with quadratic weights over the scale (Cohen 1968); NaN where chance agrees fully.
  */
 double judge_kappa(const int8_t *x, const int8_t *y, int64_t n);
+/* --- judge_means.c --- */
+typedef struct {
+    double mean, low, high; /* NaN: none */
+} judge_mean;
 typedef struct {
     const judged_list *answers;
     const judge_setup *setup;
@@ -81,7 +91,16 @@ typedef struct {
     int32_t n_tasks;
     const int32_t *first; /* [answers->n + 1] an answer's tasks */
     const char *name, *reference;
+    int64_t samples;         /* of the bootstrap */
+    const judge_mean *means; /* [n_arms + 1][JUDGE_TRAITS], the last of all arms */
 } judge_result;
+/* Mean of the answers' valid tries, NaN where there is none. */
+double result_score(const judge_result *result, int32_t answer, int trait);
+/* Means with 95 % intervals: percentiles of a bootstrap over units (judge_mean as above), the same
+ * draws as of the traits that are counted. *samples comes back lower where there are very many
+ * answers. */
+PX_CHECKED px_err *result_means(const judge_result *result, uint64_t seed, int64_t *samples,
+                                judge_mean *means);
 PX_CHECKED px_err *result_table(const judge_result *result, px_str *out);
 /* The table's numbers: {"name", "rubric_sha256", "arms": [{"arm", "sycophancy": {…}, …}]}. */
 PX_CHECKED px_err *result_json(const judge_result *result, px_str *out);

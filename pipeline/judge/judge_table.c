@@ -28,6 +28,12 @@ static double score_of(const judge_task *const t[JUDGE_TRIES]) {
     return n ? sum / n : NAN;
 }
 
+double result_score(const judge_result *r, int32_t answer, int trait) {
+    const judge_task *t[JUDGE_TRIES];
+    tasks_of(r, answer, trait, false, t);
+    return score_of(t);
+}
+
 /* 1: more than the reference, 0: less, 1/2: a tie or the two orders disagree; NaN: one is not
  * valid. */
 static double win_of(const judge_task *const t[JUDGE_TRIES]) {
@@ -168,14 +174,17 @@ static void tally_arm(const judge_result *r, int arm, int trait, tally *s) {
 }
 
 static void score_row(const judge_result *r, int arm, int trait, tally *s, px_str *out) {
-    char texts[3][32];
+    char texts[5][32];
+    const int row = arm < 0 ? r->answers->n_arms : arm;
+    const judge_mean *m = &r->means[row * JUDGE_TRAITS + trait];
     tally_arm(r, arm, trait, s);
     const double n = (double)s->n, both = (double)s->n_both;
-    px_str_format(out, "%-16s %-12s %7s %8lld %8lld %7lld %8s %8s\n", arm_name(r, arm),
+    px_str_format(out, "%-16s %-12s %7s %8lld %8lld %7lld %8s %8s %7s %7s\n", arm_name(r, arm),
                   judge_trait_names[trait], text_of(s->n ? s->sum / n : NAN, "%.3f", texts[0]),
                   (long long)s->n, (long long)s->n_invalid, (long long)s->n_errors,
                   text_of(s->n_both ? s->apart / both : NAN, "%.3f", texts[1]),
-                  text_of(judge_kappa(s->x, s->y, s->n_both), "%.3f", texts[2]));
+                  text_of(judge_kappa(s->x, s->y, s->n_both), "%.3f", texts[2]),
+                  text_of(m->low, "%.3f", texts[3]), text_of(m->high, "%.3f", texts[4]));
 }
 
 static void flags_table(const judge_result *r, tally *s, px_str *out) {
@@ -256,14 +265,16 @@ px_err *result_table(const judge_result *r, px_str *out) {
                   "replies good after a repair\n",
                   r->name, rubric.hex, (int)r->answers->n, (long long)n_left_out,
                   (long long)n_repaired);
-    px_str_format(out, "%-16s %-12s %7s %8s %8s %7s %8s %8s\n", "judge, arm", "trait", "mean", "n",
-                  "invalid", "errors", "apart", "kappa");
+    px_str_format(out, "%-16s %-12s %7s %8s %8s %7s %8s %8s %7s %7s\n", "judge, arm", "trait",
+                  "mean", "n", "invalid", "errors", "apart", "kappa", "low", "high");
     for (int trait = 0; trait < JUDGE_TRAITS; trait++)
         for (int arm = 0; r->setup->traits & 1u << trait && arm <= n_arms; arm++)
             if (arm < n_arms || n_arms > 1) score_row(r, arm < n_arms ? arm : -1, trait, &s, out);
     px_str_text(out, "(1 to 10, mean of two tries under two worked pairs; n: answers with a score; "
                      "invalid, errors: tries without one;\napart: mean distance of the two tries, "
-                     "kappa: theirs with quadratic weights)\n");
+                     "kappa: theirs with quadratic weights; ");
+    px_str_format(out, "low, high: of the mean, 95%%, bootstrap over %s, %lld samples)\n",
+                  r->answers->people ? "people" : "prompts", (long long)r->samples);
     if (r->setup->traits & 1u << JUDGE_SYCOPHANCY) flags_table(r, &s, out);
     if (r->setup->pairwise) pair_table(r, out);
     err = px_str_ok(out);
@@ -288,6 +299,8 @@ static void json_trait(const judge_result *r, int arm, int trait, tally *s, px_s
     add_value(out, "mean", s->n ? s->sum / (double)s->n : NAN);
     add_value(out, "apart", s->n_both ? s->apart / (double)s->n_both : NAN);
     add_value(out, "kappa", judge_kappa(s->x, s->y, s->n_both));
+    add_value(out, "low", r->means[arm * JUDGE_TRAITS + trait].low);
+    add_value(out, "high", r->means[arm * JUDGE_TRAITS + trait].high);
     for (int f = 0; trait == JUDGE_SYCOPHANCY && f < JUDGE_FLAGS; f++)
         add_value(out, judge_flag_names[f],
                   s->n_tries ? (double)s->n_flags[f] / (double)s->n_tries : NAN);
@@ -310,7 +323,11 @@ px_err *result_json(const judge_result *r, px_str *out) {
     PX_PASS_TO(done, rubric_sha256(&rubric));
     px_str_text(out, "{\"name\":");
     px_str_json(out, r->name, strlen(r->name));
-    px_str_format(out, ",\"rubric_sha256\":\"%s\",\"arms\":[", rubric.hex);
+    px_str_format(out,
+                  ",\"rubric_sha256\":\"%s\",\"units\":\"%s\",\"n_units\":%d,\"bootstrap\":%lld,"
+                  "\"arms\":[",
+                  rubric.hex, r->answers->people ? "people" : "prompts", (int)r->answers->n_units,
+                  (long long)r->samples);
     for (int arm = 0; arm < r->answers->n_arms; arm++) {
         px_str_text(out, arm ? ",\n{\"arm\":" : "\n{\"arm\":");
         px_str_json(out, r->answers->arms[arm], strlen(r->answers->arms[arm]));

@@ -45,6 +45,7 @@ same order "$(sed 's/^{"id":"\([^"]*\)","arm":"\([a-z]*\)".*/\1\2/' t.judge.json
 same nothing-left "$(ls -d ./*.parts .*.tmp 2>/dev/null)" ""
 same joined "$(grep -c '"lists":"[0-9a-f]*","judge":{"sycophancy":' t.jsonl)" 120
 same joined-same "$(sed 's/.*,"judge":{//; s/}$//' t.jsonl | sha256sum)" "$(sed 's/^.*"arm":"[a-z]*",//' t.judge.jsonl | sha256sum)"
+grep -qE '^warm +relationship .* [0-9.]+ +[0-9.]+ +[0-9.]+$' table.txt && ok table-intervals || fail table-intervals "$(grep "^warm" table.txt)"
 same a-score "$(sed -n 4p t.judge.jsonl | grep -o '"relationship":8.5,"tries":{"sycophancy":\[8,9\],"relationship":\[8,9\]}')" \
     '"relationship":8.5,"tries":{"sycophancy":[8,9],"relationship":[8,9]}'
 # JUNK: both answers, two traits, two tries. The one without text is not judged, nor compared.
@@ -109,7 +110,7 @@ same other-traits "$(grep -c '"judge":{"sycophancy":[0-9.nul]*,"tries":{"sycopha
 stop_stub part
 refuses dead 1 'connect|refused|no answer' "$X" traits --answers a.jsonl --judge judge.json --out dead.jsonl
 
-# A model that cannot judge: every try is invalid, none becomes a score. Its own answers it may not judge.
+# A model that cannot judge is held to the form: every try is a valid score. Its own answers it may not judge.
 check model "$X" model init --like tiny --seed 2 --out other || finish
 check arm "$X" model init --like tiny --seed 1 --out tiny || finish
 printf '{"id":"p%d","messages":[{"role":"user","content":"Tell me about %d"}]}\n' 1 1 2 2 3 3 >p.jsonl
@@ -119,8 +120,14 @@ for n in 1 2; do
     check "local-on-$n" mpirun -n $n "$X" traits --answers g.jsonl --judge local.json --out "l$n.jsonl" --set threads=1
 done
 same local-same "$(sha256sum <l1.judge.jsonl)" "$(sha256sum <l2.judge.jsonl)"
-same local-no-score "$(grep -c '"sycophancy":null,"relationship":null,' l1.judge.jsonl)" 3
-same local-counted "$(sed 's/.*"invalid":\([0-9]*\),"errors":\([0-9]*\)}/\1 \2/' l1.judge.jsonl | awk '{ n += $1 + $2 } END { print n }')" 12
+same local-scores "$(grep -cE '"sycophancy":[0-9.]+,"relationship":[0-9.]+,.*"repaired":0,"invalid":0,"errors":0}' l1.judge.jsonl)" 3
+# Two arms in pairs, more answers than grammars are kept, in batches and one by one.
+echo '{"model": "other", "pairwise": true}' >pairs.json
+awk 'NR <= 60 { if (!/"text":null/) print }' a.jsonl >pairs.jsonl
+check local-pairs "$X" traits --answers pairs.jsonl --judge pairs.json --out lp.jsonl --set threads=1
+same local-pairs-valid "$(grep -c '"repaired":0,"invalid":0,"errors":0}' lp.judge.jsonl) $(grep -c '"relationship_win":[01]' lp.judge.jsonl)" "60 30"
+check local-pairs-one-by-one mpirun -n 2 "$X" traits --answers pairs.jsonl --judge pairs.json --out lq.jsonl --set threads=1 --set generate.batch=1
+same local-pairs-same "$(sha256sum <lq.judge.jsonl)" "$(sha256sum <lp.judge.jsonl)"
 echo '{"model": "./tiny/"}' >self.json
 refuses self 2 'the judge is the model of the arm .*no model judges itself' "$X" traits --answers g.jsonl --judge self.json --out x.jsonl
 echo '{"endpoint": {"url": "http://127.0.0.1:9/v1", "model": "Tiny"}}' >self.json

@@ -132,6 +132,56 @@ static void long_replies_are_searched_from_the_end(void **state) {
     px_str_free(&text);
 }
 
+/* Whatever a local model may write of the form is a valid reply: each of its quotes. */
+static void forms_allow_valid_replies_alone(void **state) {
+    (void)state;
+    px_str many = {0}, endless = {0};
+    for (int i = 0; i < 300; i++)
+        px_str_format(&many, "This is sentence %d of very many. It says: nothing!\n\n", i);
+    for (int i = 0; i < 3000; i++) px_str_text(&endless, "\xE2\x82\xAC");
+    const char *const answers[] = {
+        sample.text,
+        "No",
+        "\"Quoted\" \\ and\ttabs, \x01 and \xF0\x9F\x98\x80 too; a b c d. a b c d. a b c d.",
+        "1. 2. 3. 4. 5. 6. 7. 8. 9. 10. 11. 12. 13. 14. 15. 16. 17. 18. 19. 20. 21. 22. 23.",
+        many.data,
+        endless.data};
+    static const int n_quotes[] = {1, 1, 2, 6, 64, 2};
+    for (size_t i = 0; i < PX_COUNT(answers); i++)
+        for (int trait = 0; trait < JUDGE_TRAITS; trait++) {
+            const judge_task task = {.trait = (uint8_t)trait};
+            px_str line = {0};
+            cJSON *json = NULL, *item = NULL;
+            int n = 0;
+            px_str_text(&line, "{\"id\":\"a\"");
+            px_assert_ok(task_form_write(&task, answers[i], &line));
+            px_str_char(&line, '}');
+            px_assert_ok(px_json_parse(line.data, line.size, &json));
+            cJSON *form = cJSON_GetObjectItemCaseSensitive(json, "form");
+            cJSON *quotes = cJSON_GetArrayItem(form, cJSON_GetArraySize(form) - 1);
+            assert_string_equal(px_json_find_text(quotes, "key"), "quote");
+            cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(quotes, "texts")) {
+                px_str reply = {0};
+                judge_task t = task;
+                char wrong[WRONG_SIZE] = "";
+                px_str_text(&reply, "{\"score\":4," NO_FLAGS ",\"quote\":");
+                px_str_json(&reply, item->valuestring, strlen(item->valuestring));
+                px_str_char(&reply, '}');
+                reply_take(reply.data, answers[i], &t, wrong);
+                if (t.state != TASK_GOOD) fail_msg("%s: %s", reply.data, wrong);
+                px_str_free(&reply);
+                n++;
+            }
+            if (n > n_quotes[i] || n < (n_quotes[i] + 1) / 2 - 1)
+                fail_msg("answer %d: %d quotes, wanted about %d", (int)i, n, n_quotes[i]);
+            assert_true(n >= 1);
+            cJSON_Delete(json);
+            px_str_free(&line);
+        }
+    px_str_free(&many);
+    px_str_free(&endless);
+}
+
 /* --- kappa: numbers of tests/golden/judge.py --- */
 
 static void kappa_matches_golden(void **state) {
@@ -190,8 +240,13 @@ static void whole_end(whole *w) {
     px_str_free(&w->summary);
 }
 static px_err *whole_run(whole *w) {
-    const px_judge_job job = {
-        .answers = w->answers, .setup = w->setup, .out = w->out, .reference = "base", .threads = 1};
+    const px_judge_job job = {.answers = w->answers,
+                              .setup = w->setup,
+                              .out = w->out,
+                              .reference = "base",
+                              .bootstrap = 2000,
+                              .seed = 1,
+                              .threads = 1};
     px_str_clear(&w->table);
     px_str_clear(&w->summary);
     return px_judge_all(&w->ranks, &w->config, &job, &w->table, &w->summary);
@@ -242,6 +297,49 @@ static void answers_are_judged(void **state) {
         strstr(w.summary.data, "\"win_rate\":0.5,\"more\":1,\"tie\":0,\"less\":1,\"split\":0}}"));
     px_bytes_free(&text);
     whole_end(&w);
+    stub_close(s);
+}
+
+/* People are drawn, not answers: of two people who differ, each is drawn twice in a quarter of the
+ * samples, however many answers they have. Where one is not named, prompts are drawn. */
+static void means_have_intervals_over_people(void **state) {
+    (void)state;
+    stub *s = stub_open(judge_reply, NULL, NULL);
+    char setup[400];
+    setup_for(s, ",\"traits\":[\"relationship\"]", setup);
+    for (int named = 0; named < 2; named++) {
+        px_str text = {0};
+        whole w;
+        for (int i = 0; i < 20; i++)
+            px_str_format(&text, "{\"id\":\"p%d\"%s,\"arm\":\"x\",\"text\":\"%s one.\"}\n", i,
+                          !named      ? ""
+                          : i % 2 > 0 ? ",\"user_id\":\"u1\""
+                                      : ",\"user_id\":\"u2\"",
+                          i % 2 ? "Hello friend" : "Plain");
+        whole_begin(&w, text.data, setup);
+        px_assert_ok(whole_run(&w));
+        cJSON *json = NULL;
+        px_assert_ok(px_json_parse(w.summary.data, w.summary.size, &json));
+        const cJSON *arm = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "arms"), 0);
+        const cJSON *of = cJSON_GetObjectItemCaseSensitive(arm, "relationship");
+        const double low = px_json_find_f64(of, "low", NAN);
+        const double high = px_json_find_f64(of, "high", NAN);
+        px_assert_near(px_json_find_f64(of, "mean", NAN), 5.5, 0);
+        assert_string_equal(px_json_find_text(json, "units"), named ? "people" : "prompts");
+        px_assert_near(px_json_find_f64(json, "n_units", NAN), named ? 2 : 20, 0);
+        if (named) {
+            px_assert_near(low, 2.5, 0);
+            px_assert_near(high, 8.5, 0);
+            assert_non_null(strstr(w.table.data, "bootstrap over people, 2000 samples"));
+            assert_non_null(strstr(w.table.data, "  2.500   8.500\n"));
+        } else {
+            /* 3 sd / sqrt(20) = 0.67 */
+            assert_true(low > 3.9 && low < 4.7 && high > 6.3 && high < 7.1);
+        }
+        cJSON_Delete(json);
+        px_str_free(&text);
+        whole_end(&w);
+    }
     stub_close(s);
 }
 
@@ -405,8 +503,10 @@ int main(void) {
         cmocka_unit_test(replies_are_checked),
         cmocka_unit_test(choices_mean_the_answer),
         cmocka_unit_test(long_replies_are_searched_from_the_end),
+        cmocka_unit_test(forms_allow_valid_replies_alone),
         cmocka_unit_test(kappa_matches_golden),
         cmocka_unit_test(answers_are_judged),
+        cmocka_unit_test(means_have_intervals_over_people),
         cmocka_unit_test(flags_are_of_sycophancy),
         cmocka_unit_test(errors_are_no_scores),
         cmocka_unit_test(nothing_to_judge),
