@@ -77,7 +77,9 @@ static void judge_row(px_str *out, const cJSON *arm, const char *name, size_t ki
     px_html_name(out, name);
     px_str_text(out, "</th>");
     px_html_cell_text(out, trait_kinds[kind].title);
-    px_html_cell(out, px_json_find_f64(of, "mean", NAN), 2);
+    px_str_text(out, "<td class=\"n\">");
+    px_html_interval(out, interval_at(arm, trait_kinds[kind].key, NULL, "mean"), 1, 2);
+    px_str_text(out, "</td>");
     px_html_cell(out, tries, 0);
     px_html_cell(out, px_json_find_f64(of, "invalid", NAN), 0);
     px_html_cell(out, px_json_find_f64(of, "errors", NAN), 0);
@@ -98,7 +100,9 @@ static void judge_table(page_view *page, const cJSON *judge, const char *referen
     px_html_name(out, name ? name : "");
     px_str_text(out,
                 " scored each answer twice, without seeing whose it was. Tries without a valid "
-                "score are counted and are no score. Win rate: the share of prompts on which "
+                "score are counted and are no score. Intervals of means: 95&nbsp;%, bootstrap over "
+                "people, or over prompts where somebody is not named. Win rate: the share of "
+                "prompts on which "
                 "the arm shows more of the trait than ");
     px_html_name(out, reference ? reference : "the reference");
     px_str_text(out, ", asked in both orders.</p>\n");

@@ -20,23 +20,22 @@ static const stat_row *summary_row(const exp_view *exp, const cJSON *arm, int tr
     if (!name || !isfinite(mean)) return NULL;
     const char *kept = px_arena_text(exp->study->arena, name, strlen(name));
     if (!kept) return NULL;
-    return px_stat_own(
-        exp->study,
-        &(stat_row){.family = "traits",
-                    .outcome = traits[trait].outcome,
-                    .model = judge ? "judge_mean" : "lexical_mean",
-                    .term = kept,
-                    .contrast = "",
-                    .note = "",
-                    .source = -1,
-                    .estimate = mean,
-                    .se = NAN,
-                    .low = judge ? NAN : px_json_find_f64(of, "low", NAN),
-                    .high = judge ? NAN : px_json_find_f64(of, "high", NAN),
-                    .p = NAN,
-                    .p_adjusted = NAN,
-                    .n_trials = px_json_find_f64(judge ? of : arm, judge ? "n" : "scored", NAN),
-                    .n_people = NAN});
+    return px_stat_own(exp->study, &(stat_row){.family = "traits",
+                                               .outcome = traits[trait].outcome,
+                                               .model = judge ? "judge_mean" : "lexical_mean",
+                                               .term = kept,
+                                               .contrast = "",
+                                               .note = "",
+                                               .source = -1,
+                                               .estimate = mean,
+                                               .se = NAN,
+                                               .low = px_json_find_f64(of, "low", NAN),
+                                               .high = px_json_find_f64(of, "high", NAN),
+                                               .p = NAN,
+                                               .p_adjusted = NAN,
+                                               .n_trials = px_json_find_f64(
+                                                   judge ? of : arm, judge ? "n" : "scored", NAN),
+                                               .n_people = NAN});
 }
 
 static void summary_data(const exp_view *exp, const cJSON *arms, bool judge, data_list *data) {

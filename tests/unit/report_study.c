@@ -145,7 +145,8 @@ void make_traits(const char *parent, const char *name, const made_study *study) 
                 px_str_format(&out,
                               ",\"%s\":{\"mean\":%.3f,\"low\":%.3f,\"high\":%.3f,\"n\":300,"
                               "\"invalid\":2,\"kappa\":0.7,\"win_rate\":0.6}",
-                              traits[k], 0.1 * a + 4 * judge, 0.1 * a - 0.05, 0.1 * a + 0.05);
+                              traits[k], 0.1 * a + 4 * judge, 0.1 * a + 4 * judge - 0.05,
+                              0.1 * a + 4 * judge + 0.05);
             px_str_char(&out, '}');
         }
     }

@@ -121,6 +121,10 @@ static void every_figure_with_its_table(void **state) {
         assert_int_equal(count(section, "hollow"), 0);
         free(section);
     }
+    section = section_of(page, "fig-traits");
+    assert_has(section, "Intervals of means: 95");
+    assert_has(section, "<td class=\"n\">4.10 [");
+    free(section);
     section = section_of(page, "price");
     assert_int_equal(count(section, "no price was given"), 0);
     assert_has(section, "Energy: of the processors");
