@@ -1,17 +1,17 @@
 #!/bin/bash
-# coverage.sh [SETS [PEOPLE]]: how often the 95 % intervals of prismx stats hold what prismx synth --trials planted, over
-# SETS (200) data sets of PEOPLE (60), and how far the estimates are off on average. A line a model and one
+# coverage.sh [SETS [PEOPLE [FIRST]]]: how often the 95 % intervals of prismx stats hold what prismx synth --trials planted,
+# over SETS (200) data sets of PEOPLE (60) from seed FIRST (1001), and how far the estimates are off on average. A line a model and one
 # a term; bars: 92 to 98 % of all intervals of a model, mean error under 5 % of the effect (or under 4 of its
 # own standard errors: the noise of so many sets).
 set -u
 . "$(dirname "$0")/../../jobs/lib.sh"
 X=${PX_PROGRAM:-$ROOT/build/prismx}
-sets=${1:-200} people=${2:-60}
+sets=${1:-200} people=${2:-60} first=${3:-1001}
 T=$(mktemp -d "${TMPDIR:-/tmp}/prismx-coverage.XXXXXX")
 trap 'rm -rf "$T"' EXIT
 export OMP_NUM_THREADS=1
-for ((s = 1; s <= sets; s++)); do
-    "$X" synth --trials --out "$T/d" --people "$people" --seed $((1000 + s)) || die "synth, seed $((1000 + s))"
+for ((seed = first; seed < first + sets; seed++)); do
+    "$X" synth --trials --out "$T/d" --people "$people" --seed "$seed" || die "synth, seed $seed"
     "$X" stats --trials "$T/d/trials.jsonl" --out "$T/s.tsv" --bootstrap 0 2>"$T/err" || die "stats: $(tail -n 1 "$T/err")"
     # Truth and estimates side by side: model, source, outcome, term, truth, estimate, low, high.
     awk -F '\t' '
