@@ -103,7 +103,8 @@ refuses status-nothing 2 "no job folder" "$X" status empty
 # The job files that come with it: everything they name is known, and paths lead where they should.
 for f in "$ROOT"/jobs/*.json; do
     grep -q '"steps"' "$f" || continue
-    vars=(--var model=runs/j/tiny)
+    vars=()
+    grep -q '"model": null' "$f" && vars+=(--var model=runs/j/tiny)
     grep -q '"data": null' "$f" && vars+=(--var data=runs/j/data)
     check "dry-$(basename "$f" .json)" "$X" run "$f" --dry-run --job-dir dry "${vars[@]}"
     same "dry-$(basename "$f" .json)-all" "$(grep -c 'would run: never run' "$T/err")" "$(grep -c '"command": ' "$f")"
