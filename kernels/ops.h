@@ -104,7 +104,7 @@ typedef enum {
     PX_PACK_Q8 = 16,      /* with bf16: the weight in 8 bits, as GGUF's Q8_0 … */
     PX_PACK_Q4 = 32 /* … or in 4, as Q4_1; products see it rounded to bf16. With FORWARD or BACKWARD
                        a GPU keeps the codes and widens them for each product, a CPU the rounded
-                       values; with PANELS the other way round */
+                       values; with PANELS both keep the codes */
 } px_pack;
 /* source [out, in] of any type; compute type `type`. The source may go afterwards (rows are
  * copied). */

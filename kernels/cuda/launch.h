@@ -108,6 +108,9 @@ typedef struct {
     int32_t bits, unused;
 } cu_coded;
 void cu_dequantise(cu_queue *q, cu_mat to, cu_coded from);
+/* quant_mma.cu: y = x · Wᵀ (+ y with `add`), x bf16; products of values rounded to bf16, as above.
+ */
+void cu_coded_linear(cu_queue *q, cu_mat y, cu_mat x, cu_coded w, int add);
 
 /* --- exact.cu --- */
 /* *bad (device, all ones before): the least index of a value that was left out. */

@@ -10,16 +10,21 @@ cu_mat cuda_weight_mat(const px_weight *w) {
     return (cu_mat){((const cuda_weight *)w)->rows, w->out, w->in, w->in, w->type == PX_BF16, 0};
 }
 
+static cu_coded coded_of(const px_weight *base) {
+    const cuda_weight *w = (const cuda_weight *)base;
+    return (cu_coded){.codes = w->codes,
+                      .scales = w->scales,
+                      .blocks = (base->in + QUANT_BLOCK - 1) / QUANT_BLOCK,
+                      .bits = px_pack_bits(base->pack)};
+}
+
 /* The weight as a matrix for a product: coded ones are widened into scratch. */
 static cu_mat product_mat(px_stream *s, const px_weight *base) {
     const cuda_weight *w = (const cuda_weight *)base;
     cu_mat m = cuda_weight_mat(base);
     if (!w->codes) return m;
-    const int64_t blocks = (base->in + QUANT_BLOCK - 1) / QUANT_BLOCK;
     m.data = cuda_room(s, (size_t)(base->out * base->in) * sizeof(uint16_t));
-    if (m.data)
-        cu_dequantise(cuda_queue(s), m,
-                      (cu_coded){w->codes, w->scales, blocks, px_pack_bits(base->pack), 0});
+    if (m.data) cu_dequantise(cuda_queue(s), m, coded_of(base));
     return m;
 }
 
@@ -106,8 +111,7 @@ px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_
     cuda_weight *w = calloc(1, sizeof *w);
     if (!w) PX_NO_MEMORY();
     w->base = (px_weight){s->backend, source.rows, source.cols, type, pack, 0};
-    /* Rows and panels are read a few at a time: they stay bf16. */
-    const bool coded = px_pack_bits(pack) && !(pack & (PX_PACK_PANELS | PX_PACK_ROWS));
+    const bool coded = px_pack_bits(pack) && !(pack & PX_PACK_ROWS); /* rows are read as such */
     if (coded) {
         w->base.bytes = (int64_t)(code_bytes(&w->base) + scale_bytes(&w->base));
         w->codes = cu_new(code_bytes(&w->base));
@@ -141,7 +145,18 @@ void cuda_weight_free(px_weight *base) {
 
 static cuda_use use_of(bool add) { return add ? CUDA_BOTH : CUDA_OUT; }
 
+/* Few rows a time, as generation has them: the weight is not widened for them first. */
+static void coded_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
+    const cu_mat from = cuda_mat(s, x, CUDA_IN), to = cuda_mat(s, y, use_of(add));
+    if (cuda_ready(s)) cu_coded_linear(cuda_queue(s), to, from, coded_of(w), add);
+    cuda_done(s);
+}
+
 void cuda_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add) {
+    if (((const cuda_weight *)w)->codes && (w->pack & PX_PACK_PANELS)) {
+        coded_linear(s, y, x, w, add);
+        return;
+    }
     const cu_gemm g = {.a = cuda_mat(s, x, CUDA_IN),
                        .b = product_mat(s, w),
                        .c = cuda_mat(s, y, use_of(add)),

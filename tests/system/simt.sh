@@ -105,5 +105,15 @@ done
 check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
 printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
 check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1
+# Weights in 8 and 4 bits, read as such: an answer does not depend on what is computed beside it.
+for id in b c; do sed "s/\"a\"/\"$id\"/;s/Hello/Hello $id/" prompts.jsonl; done >more.jsonl
+cat prompts.jsonl >>more.jsonl
+for bits in q8_0 q4_1; do
+    for batch in 1 3; do
+        check "generate-$bits-$batch" "$X" generate --model tiny --prompts more.jsonl --out "$bits-$batch.jsonl" --temperature 0 \
+            --max-new-tokens 3 --set threads=1 --set device=simt --set precision=$bits --batch $batch
+    done
+    same "generate-$bits-same" "$(cat $bits-3.jsonl)" "$(cat $bits-1.jsonl)"
+done
 refuses cuda-is-not-here 2 'device "cuda" is not in this build.*|no GPU' "$X" train "${config[@]}" --set device=cuda --out none
 finish

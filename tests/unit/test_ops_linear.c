@@ -12,6 +12,10 @@ static void run_linear(px_stream *s, ops_case *c) {
     const linear_setting *setting = c->more;
     px_weight *w = NULL;
     px_assert_ok(px_weight_new(s, c->slots[2].m, setting->type, setting->pack, &w));
+    /* A GPU keeps codes: 9 or 6 bits a value. */
+    if (setting->pack & (PX_PACK_Q8 | PX_PACK_Q4) && px_memory_is_apart(s) &&
+        c->slots[2].m.cols % 32 == 0)
+        assert_true(px_weight_bytes(w) < 10 * c->slots[2].m.rows * c->slots[2].m.cols / 8);
     px_op_linear(s, c->slots[0].m, c->slots[1].m, w, setting->add);
     px_weight_free(w);
 }
