@@ -1,33 +1,8 @@
-/* lora.cu - low-rank adapters and their dropout (backend.h says which draw is whose). */
-#include "kernel.cuh"
+/* lora.cu - low-rank adapters and their dropout. */
+#include "lora.cuh"
 
 enum { CHUNK = 1024, RANKS = 8 }; /* columns of a row in shared memory; ranks a thread keeps */
 
-struct draws {
-    uint32_t v[4];
-};
-/* Philox 4x32-10 (Salmon et al. 2011). */
-__device__ static inline draws philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,
-                                      uint32_t k0, uint32_t k1) {
-    for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        const uint32_t next0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        const uint32_t next2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)p1;
-        c3 = (uint32_t)p0;
-        c0 = next0;
-        c2 = next2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return draws{{c0, c1, c2, c3}};
-}
-/* All draws of a row's counter. */
-__device__ static inline draws draws_of(const cu_drop &drop, int64_t t, int64_t counter) {
-    const uint64_t item = drop.keys[t];
-    return philox(drop.site, (uint32_t)item, (uint32_t)(item >> 32), (uint32_t)counter,
-                  drop.seed_low, drop.seed_high);
-}
 /* 0 or 1/(1-p): what element (t, j) is multiplied by. */
 __device__ static inline float factor_of(const cu_drop &drop, int64_t t, int64_t j) {
     if (drop.least == 0) return drop.scale;
@@ -78,7 +53,7 @@ __global__ static void down(float *u, cu_mat x, const float *a, int64_t R, cu_dr
     for (int64_t k = threadIdx.x; k < R; k += CU_THREADS) u[t * R + k] = sums[k];
 }
 void cu_lora_down(cu_queue *q, float *u, cu_mat x, const float *a, int64_t R, cu_drop drop) {
-    if (x.rows == 0) return;
+    if (x.rows == 0 || cu_lora_down_mma(q, u, x, a, R, drop)) return;
     CU_LAUNCH(down, (unsigned)x.rows, CU_THREADS, (size_t)R * sizeof(float), q, u, x, a, R, drop);
 }
 
