@@ -70,7 +70,7 @@ same full-bf16-is-near "$near" near
 refuses nccl-fault 1 'rank 1 on .*: reduce, step 1: nccl: failure injected' env PX_FAULT=nccl:1 \
     mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --out fault
 LIMIT=120 refuses nccl-hang 1 'rank 0 on .*no progress for [0-9]+ s .*in reduce, step 1.*rank 1 on .* has not been heard of' \
-    env PX_FAULT=nccl-hang:1 mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.timeout_s=12 --out hang
+    env PX_FAULT=nccl-hang:1 mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.timeout_s=20 --out hang
 # Sums to rounding: the loss of the second step, and the gradient's norm, near the exact run's; other bits.
 norm() { tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"grad_norm": \([^,}]*\).*/\1/p'; }
 for kind in fast:1e-5 fast_bf16:1e-2; do
