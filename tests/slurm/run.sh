@@ -142,19 +142,26 @@ whole_job() {
     same run-mpirun-same-bits "$(sha mpi/ppft)" "$(sha whole/ppft)"
 }
 
-# One training of its own a case, on the corpus of the whole job; `unbroken` is what each must become.
-cat >long.json <<END
+# One training of its own a case, on the corpus of the whole job; the same unbroken is what each must become.
+one_training() { # STEPS
+    cat <<END
 {"name": "long", "ranks": 2, "threads": 1,
- "steps": {"ppft": {${train/STEPS/60}, "corpus": "$T/here/corpus.h5", "model": "$T/here/tiny", "out": "ppft"}}}
+ "steps": {"ppft": {${train/STEPS/$1}, "corpus": "$T/here/corpus.h5", "model": "$T/here/tiny", "out": "ppft"}}}
 END
-unbroken() {
-    [ ! -e unbroken/ppft/manifest.json ] || return 0
+}
+one_training 60 >long.json
+one_training 400 >longer.json # not over before Slurm gets round to what it is asked
+unbroken() { # [JOB]: $unbroken is its folder
+    local job=long.json
+    unbroken=unbroken
+    [ "${1-}" != longer.json ] || job=longer.json unbroken=unbroken-longer
+    [ ! -e $unbroken/ppft/manifest.json ] || return 0
     [ -e here/corpus.h5 ] || "$X" run whole.json --job-dir "$T/here" --ranks 1 >out 2>err || return 1
-    "$X" run long.json --job-dir "$T/unbroken" --ranks 1 >out 2>err
+    "$X" run $job --job-dir "$T/$unbroken" --ranks 1 >out 2>err
 }
 # begin NAME CLUSTER [JOB]: a training that is at its third step; $job its id.
 begin() {
-    unbroken || {
+    unbroken "${3-}" || {
         fail "$1" "no unbroken run: $(tail -n 1 err)"
         return 1
     }
@@ -172,8 +179,8 @@ ends_the_same() {
     fi
     local n=$(field "$job" Restarts)
     if [[ $n == $2 ]]; then ok "$1-restarts"; else fail "$1-restarts" "$n, not $2"; fi
-    same "$1-same-bits" "$(sha "$1/ppft")" "$(sha unbroken/ppft)"
-    same "$1-each-step-once" "$(lines "$1/ppft")" "$(lines unbroken/ppft)"
+    same "$1-same-bits" "$(sha "$1/ppft")" "$(sha $unbroken/ppft)"
+    same "$1-each-step-once" "$(lines "$1/ppft")" "$(lines $unbroken/ppft)"
 }
 interrupt_usr1() { # as before the time limit
     begin usr1 two.json || return
@@ -206,7 +213,7 @@ interrupt_requeue() {
     ends_the_same requeue 1
 }
 interrupt_preempted() {
-    begin preempted spare.json || return
+    begin preempted spare.json longer.json || return
     sbatch --parsable -p main -N 3 --exclusive --output=/dev/null --wrap 'sleep 1' >other.id
     if completes "$(cat other.id)" 60; then ok preempted-gives-way; else fail preempted-gives-way "the other job is $(field "$(cat other.id)" JobState)"; fi
     ends_the_same preempted 1
