@@ -3,17 +3,17 @@
 # any number of ranks, going on after a kill and after errors, what stands in the lines and the table, wrong files.
 . "$(dirname "$0")/lib.sh"
 export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
-STUB=$(dirname "$X")/tests/unit/judge_stub
+TESTD=$(dirname "$X")/tests/unit/judge_testd
 cd "$T" || exit 1
-[ -x "$STUB" ] || {
-    skip judge "$STUB is not built"
+[ -x "$TESTD" ] || {
+    skip judge "$TESTD is not built"
     finish
 }
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$T"' EXIT
 
-# stop_stub NAME: ends it; its requests in $requests.
-stop_stub() {
+# stop_testd NAME: ends it; its requests in $requests.
+stop_testd() {
     kill $pid
     wait $pid 2>/dev/null
     requests=$(sed -n 2p "$1.out")
@@ -32,7 +32,7 @@ awk 'BEGIN {
                 i, a ? "warm" : "base", i % 20, i == 31 && a ? "null" : "\"" text "\""
         }
 }' >a.jsonl
-start_stub stub || finish
+start_testd testd || finish
 endpoint() { printf '"endpoint": {"url": "http://127.0.0.1:%d/v1", "model": "judge-x", "max_retries": 1, "backoff_s": 0.05%s}' "$port" "${1-}"; }
 echo "{$(endpoint), \"pairwise\": true} // how answers are judged" >judge.json
 traits=("$X" traits --answers a.jsonl --judge judge.json)
@@ -79,8 +79,8 @@ check scores-read "$X" traits --validate --answers a.jsonl --judge t.judge.jsonl
 grep -q 'judge: 117 answers judged, 3 without a score' out && ok scores-read-counted || fail scores-read-counted "$(tail -n 8 out)"
 
 # Killed while it is answered, then again: nothing is asked that was answered.
-stop_stub stub
-start_stub slow
+stop_testd testd
+start_testd slow
 echo "{$(endpoint ', "concurrency": 1'), \"pairwise\": true}" >judge.json
 "${traits[@]}" --out cut.jsonl >out 2>err &
 job=$!
@@ -92,12 +92,12 @@ kill -9 $job 2>/dev/null && ok killed || skip killed "it was finished before"
 wait $job 2>/dev/null
 check resumed mpirun -n 2 "${traits[@]}" --out cut.jsonl
 same resumed-same "$(sha256sum <cut.jsonl)" "$(sha256sum <t.jsonl)"
-stop_stub slow
+stop_testd slow
 # 119 × 4 scores, 59 × 4 choices, repairs; what was under way when it was killed is asked twice
 [ "$requests" -le $((119 * 4 + 59 * 4 + 48 + 8 + 4)) ] && ok resumed-asks-the-rest || fail resumed-asks-the-rest "$requests requests"
 
 # An error is no score: the run fails, what is there is kept, and the judge is asked for the rest alone.
-start_stub part
+start_testd part
 echo "{$(endpoint), \"traits\": [\"sycophancy\"]}" >judge.json
 sed '5s/bus/REFUSED bus/' a.jsonl >e.jsonl
 refuses errors 1 '2 prompts got no answer.*the same command asks again' "$X" traits --answers e.jsonl --judge judge.json --out e.out.jsonl
@@ -107,7 +107,7 @@ refuses errors-on-2 1 '2 prompts got no answer' mpirun -n 2 "$X" traits --answer
 cp a.jsonl e.jsonl
 check other-answers "$X" traits --answers e.jsonl --judge judge.json --out e.out.jsonl
 same other-traits "$(grep -c '"judge":{"sycophancy":[0-9.nul]*,"tries":{"sycophancy"' e.out.jsonl) $(grep -c relationship e.out.judge.jsonl)" "120 0"
-stop_stub part
+stop_testd part
 refuses dead 1 'connect|refused|no answer' "$X" traits --answers a.jsonl --judge judge.json --out dead.jsonl
 
 # A model that cannot judge is held to the form: every try is a valid score. Its own answers it may not judge.

@@ -61,9 +61,9 @@ refuses() {
 # same NAME A B: two texts are equal.
 same() { [ "$2" = "$3" ] && ok "$1" || fail "$1" "\"${2:0:100}\" is not \"${3:0:100}\""; }
 
-# start_stub NAME: the program $STUB, a server; its pid in $pid and among $pids, its port in $port; what it prints in NAME.out.
-start_stub() {
-    "$STUB" >"$1.out" 2>"$1.err" &
+# start_testd NAME: the program $TESTD, a server; its pid in $pid and among $pids, its port in $port; what it prints in NAME.out.
+start_testd() {
+    "$TESTD" >"$1.out" 2>"$1.err" &
     pid=$!
     pids+=($pid)
     for _ in $(seq 1 200); do

@@ -3,7 +3,7 @@
 # ranks, going on after a kill without asking twice, endpoints that fail, budgets, hostile texts, wrong input.
 . "$(dirname "$0")/lib.sh"
 export PRISMX_PROGRESS_S=1000 OMP_WAIT_POLICY=passive
-STUB=$(dirname "$X")/tests/unit/sim_stub
+TESTD=$(dirname "$X")/tests/unit/sim_testd
 cd "$T" || exit 1
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$T"' EXIT
@@ -129,12 +129,12 @@ check hostile-checked "$X" trials check hj.jsonl
 cat err out | grep -qE 'script|evil|xxxx' && fail no-texts-in-logs "$(tail -n 1 err)" || ok no-texts-in-logs
 
 # --- endpoints ---
-[ -x "$STUB" ] || {
-    skip endpoints "$STUB is not built"
+[ -x "$TESTD" ] || {
+    skip endpoints "$TESTD is not built"
     finish
 }
-# stop_stub NAME: ends it; requests, answered ones, and those answered twice.
-stop_stub() {
+# stop_testd NAME: ends it; requests, answered ones, and those answered twice.
+stop_testd() {
     kill $pid
     wait $pid 2>/dev/null
     read -r requests answered doubled < <(sed -n 2p "$1.out")
@@ -147,18 +147,18 @@ setup() { # PLAYER ARM [MORE]
     echo "{\"arms\": [{\"name\": \"base\", \"endpoint\": $(endpoint good "${3-}")}, {\"name\": \"x\", \"endpoint\": $(endpoint "$2" "${3-}")}]}" >ends.json
 }
 http=("$X" simulate --config sim.json)
-start_stub good || finish
+start_testd good || finish
 setup good good
 check http "${http[@]}" --out e.jsonl
 check http-on-3 mpirun -n 3 "${http[@]}" --out e3.jsonl
 same http-same "$(sha e3.jsonl)" "$(sha e.jsonl)"
 check http-anew "${http[@]}" --out e.jsonl --overwrite
 same http-anew-same "$(sha e3.jsonl)" "$(sha e.jsonl)"
-stop_stub good
+stop_testd good
 # Twice, by two outputs with a cache each; the third time from the cache.
 same http-once-each "$answered $doubled" "$requests $((requests / 2))"
 
-start_stub kill
+start_testd kill
 setup good good ', "concurrency": 1'
 "${http[@]}" --out x.jsonl >out 2>err &
 job=$!
@@ -169,12 +169,12 @@ done
 kill -9 $job 2>/dev/null && ok http-killed || skip http-killed "it was finished before"
 wait $job 2>/dev/null
 check http-resumed mpirun -n 2 "${http[@]}" --out x.jsonl --resume
-stop_stub kill
+stop_testd kill
 # The port is no part of a request; what was under way at the kill may be asked again.
 same http-resumed-same "$(sha x.jsonl)" "$(sha e.jsonl)"
 [ "$doubled" -le 1 ] && ok http-not-twice || fail http-not-twice "$doubled of $answered answered twice"
 
-start_stub faulty
+start_testd faulty
 setup faulty faulty
 for try in $(seq 1 12); do
     timeout 120 "${http[@]}" --out y.jsonl --resume >out 2>err
@@ -187,24 +187,24 @@ same faulty-none-lost "$(wc -l <y.jsonl)" 20
 grep -q 'not given [1-9]' out && ok faulty-counted || fail faulty-counted "$(grep given out)"
 check faulty-checked "$X" trials check y.jsonl
 grep -q '"error":"http"' y.jsonl && ok faulty-answers-marked || fail faulty-answers-marked "no error in y.jsonl"
-stop_stub faulty
+stop_testd faulty
 same faulty-not-twice "$doubled" 0
 
-start_stub bad
+start_testd bad
 setup bad good
 check bad "${http[@]}" --out b.jsonl
-stop_stub bad
+stop_testd bad
 grep -qE '^open +40 +20 +[1-9]' out && ok bad-repaired || fail bad-repaired "$(grep open out)"
 same bad-none-lost "$(wc -l <b.jsonl)" 20
 
-start_stub budget
+start_testd budget
 setup good good ', "usd_per_million_prompt": 20000, "usd_per_million_completion": 0'
 refuses no-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=40
 refuses no-more-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=40 --resume
 check more-money "${http[@]}" --out m.jsonl --set sim.max_usd=100000 --resume
 same money-all "$(wc -l <m.jsonl)" 20
 same money-by-arm "$(grep -oE '"usd":[0-9.]+' m.cost.jsonl | wc -l)" 40
-stop_stub budget
+stop_testd budget
 same money-not-twice "$doubled" 0
 setup good good
 refuses no-prices 2 'has no "usd_per_million_prompt"' "${http[@]}" --out m2.jsonl --set sim.max_usd=1

@@ -1,6 +1,6 @@
-px_test(test_judge SOURCES test_judge.c stub_server.c
+px_test(test_judge SOURCES test_judge.c testd.c
     USES px_base px_dist px_io px_net px_config px_text px_data px_kernels px_model px_run px_engine px_answer px_judge
     LIBS PkgConfig::SSL)
-add_executable(judge_stub judge_stub.c stub_server.c)
-target_include_directories(judge_stub PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(judge_stub PRIVATE px_options px_base px_io PkgConfig::SSL ${CMOCKA_LIBRARY})
+add_executable(judge_testd judge_testd.c testd.c)
+target_include_directories(judge_testd PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(judge_testd PRIVATE px_options px_base px_io PkgConfig::SSL ${CMOCKA_LIBRARY})

@@ -1,4 +1,4 @@
 pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl)
-px_test(test_net SOURCES test_net.c stub_server.c USES px_base px_io px_net LIBS PkgConfig::SSL)
-px_test(test_net_faults SOURCES test_net_faults.c stub_server.c USES px_base px_io px_net
+px_test(test_net SOURCES test_net.c testd.c USES px_base px_io px_net LIBS PkgConfig::SSL)
+px_test(test_net_faults SOURCES test_net_faults.c testd.c USES px_base px_io px_net
     LIBS PkgConfig::SSL)

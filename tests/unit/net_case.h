@@ -1,4 +1,4 @@
-/* net_case.h - for the tests of the endpoint client: opening one on a stub, asking, and keeping
+/* net_case.h - for the tests of the endpoint client: opening one on a testd, asking, and keeping
  * what came. */
 #ifndef PX_NET_CASE_H
 #define PX_NET_CASE_H
@@ -7,7 +7,7 @@
 
 #include "files.h"
 #include "net.h"
-#include "stub_server.h"
+#include "testd.h"
 
 enum { KEPT = 512 };
 
@@ -60,10 +60,10 @@ static inline px_err *open_at(const char *url, const char *more, px_endpoint **o
     px_str_free(&text);
     return err;
 }
-static inline px_endpoint *open_on(const stub *s, const char *more) {
+static inline px_endpoint *open_on(const testd *s, const char *more) {
     char url[64];
     px_endpoint *endpoint = NULL;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1", stub_port(s));
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1", testd_port(s));
     px_assert_ok(open_at(url, more, &endpoint));
     return endpoint;
 }

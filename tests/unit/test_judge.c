@@ -1,8 +1,8 @@
-/* test_judge.c - prompts, replies, kappa, and whole runs against a stub that judges: scores,
+/* test_judge.c - prompts, replies, kappa, and whole runs against a testd that judges: scores,
  * repairs, invalid replies, pairs in both orders, errors, going on, and judges that are refused. */
 #include "files.h"
 #include "judge_internal.h"
-#include "judge_stub.h"
+#include "judge_testd.h"
 
 static const judged sample = {.id = "p1",
                               .asked = "Is the earth flat?",
@@ -251,12 +251,12 @@ static px_err *whole_run(whole *w) {
     px_str_clear(&w->summary);
     return px_judge_all(&w->ranks, &w->config, &job, &w->table, &w->summary);
 }
-static void setup_for(const stub *s, const char *more, char out[400]) {
+static void setup_for(const testd *s, const char *more, char out[400]) {
     snprintf(
         out, 400,
-        "{\"endpoint\":{\"url\":\"http://127.0.0.1:%d/v1\",\"model\":\"stub\",\"max_retries\":0"
+        "{\"endpoint\":{\"url\":\"http://127.0.0.1:%d/v1\",\"model\":\"testd\",\"max_retries\":0"
         "}%s} // a comment",
-        stub_port(s), more);
+        testd_port(s), more);
 }
 
 static void answers_are_judged(void **state) {
@@ -276,7 +276,7 @@ static void answers_are_judged(void **state) {
         "null]},\"relationship_win\":null,\"repaired\":0,\"invalid\":0,\"errors\":0}\n"
         "{\"id\":\"p4\",\"arm\":null,\"sample\":2,\"relationship\":2.5,\"tries\":{\"relationship\":"
         "[2,3]},\"relationship_win\":null,\"repaired\":0,\"invalid\":0,\"errors\":0}\n";
-    stub *s = stub_open(judge_reply, NULL, NULL);
+    testd *s = testd_open(judge_reply, NULL, NULL);
     whole w;
     px_bytes text = {0};
     char setup[400];
@@ -285,7 +285,7 @@ static void answers_are_judged(void **state) {
     px_assert_ok(whole_run(&w));
     px_assert_ok(px_file_read(w.out, &text));
     assert_string_equal(text.data, want);
-    assert_int_equal(stub_requests(s), 12 + 4 + 4); /* scores, choices, repairs */
+    assert_int_equal(testd_requests(s), 12 + 4 + 4); /* scores, choices, repairs */
     assert_non_null(strstr(w.table.data, "7 answers, 1 without text not judged, 2 replies good"));
     assert_non_null(
         strstr(w.table.data, "all              relationship   4.900        5        2"));
@@ -297,14 +297,14 @@ static void answers_are_judged(void **state) {
         strstr(w.summary.data, "\"win_rate\":0.5,\"more\":1,\"tie\":0,\"less\":1,\"split\":0}}"));
     px_bytes_free(&text);
     whole_end(&w);
-    stub_close(s);
+    testd_close(s);
 }
 
 /* People are drawn, not answers: of two people who differ, each is drawn twice in a quarter of the
  * samples, however many answers they have. Where one is not named, prompts are drawn. */
 static void means_have_intervals_over_people(void **state) {
     (void)state;
-    stub *s = stub_open(judge_reply, NULL, NULL);
+    testd *s = testd_open(judge_reply, NULL, NULL);
     char setup[400];
     setup_for(s, ",\"traits\":[\"relationship\"]", setup);
     for (int named = 0; named < 2; named++) {
@@ -340,12 +340,12 @@ static void means_have_intervals_over_people(void **state) {
         px_str_free(&text);
         whole_end(&w);
     }
-    stub_close(s);
+    testd_close(s);
 }
 
 static void flags_are_of_sycophancy(void **state) {
     (void)state;
-    stub *s = stub_open(judge_reply, NULL, NULL);
+    testd *s = testd_open(judge_reply, NULL, NULL);
     whole w;
     px_bytes text = {0};
     char setup[400];
@@ -360,13 +360,13 @@ static void flags_are_of_sycophancy(void **state) {
     assert_null(strstr(text.data, "_win"));
     px_bytes_free(&text);
     whole_end(&w);
-    stub_close(s);
+    testd_close(s);
 }
 
 /* One request that fails ends the run as a failure; the others are kept and not asked again. */
 static void errors_are_no_scores(void **state) {
     (void)state;
-    stub *s = stub_open(judge_reply, NULL, NULL);
+    testd *s = testd_open(judge_reply, NULL, NULL);
     whole w;
     char setup[400];
     static const char line[] = "{\"id\":\"a%d\",\"text\":\"%s one.\"}\n";
@@ -376,12 +376,12 @@ static void errors_are_no_scores(void **state) {
     whole_begin(&w, text.data, setup);
     px_assert_error(whole_run(&w), PX_RUN_FAILED, "the same command asks again");
     assert_false(px_path_exists(w.out));
-    const int before = stub_requests(s);
+    const int before = testd_requests(s);
     px_assert_error(whole_run(&w), PX_RUN_FAILED, "2 prompts got no answer");
-    assert_int_equal(stub_requests(s) - before, 2);
+    assert_int_equal(testd_requests(s) - before, 2);
     px_str_free(&text);
     whole_end(&w);
-    stub_close(s);
+    testd_close(s);
 }
 
 static void nothing_to_judge(void **state) {

@@ -5,22 +5,22 @@
 #include <sys/wait.h>
 
 /* The number behind "question " as the answer's text. */
-static void answer_number(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void answer_number(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)s;
     (void)number;
     char text[64] = "none";
     const char *at = strstr(body, "question ");
     if (at && strstr(head, "POST /v1/chat/completions HTTP/1.1\r\n"))
         snprintf(text, sizeof text, "answer \\\"%ld\\\"", strtol(at + 9, NULL, 10));
-    stub_sleep(0.005);
-    stub_answer(c, text);
+    testd_sleep(0.005);
+    testd_answer(c, text);
 }
 
 static void many_are_answered_some_at_once(void **state) {
     (void)state;
     enum { N = 100 };
     kept k = {0};
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     px_endpoint *e = open_on(s, ",\"concurrency\":8,\"usd_per_million_prompt\":2,"
                                 "\"usd_per_million_completion\":10");
     for (int i = 0; i < N; i++) ask(e, i);
@@ -43,22 +43,22 @@ static void many_are_answered_some_at_once(void **state) {
     assert_int_equal(sums.prompt_tokens, 10 * N);
     assert_int_equal(sums.new_tokens, 3 * N);
     px_assert_near(sums.usd, N * 50e-6, 1e-12);
-    assert_in_range(stub_most(s), 2, 8);
+    assert_in_range(testd_most(s), 2, 8);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
-static void keep_request(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void keep_request(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)number;
-    px_str *seen = stub_user(s);
+    px_str *seen = testd_user(s);
     px_str_clear(seen);
     px_str_text(seen, head);
     px_str_text(seen, body);
-    stub_respond(c, 200, "",
-                 "{\"choices\":[{\"index\":1,\"message\":{\"content\":\"b\"},\"finish_reason\":"
-                 "\"length\"},{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":"
-                 "\"stop\"}]}");
+    testd_respond(c, 200, "",
+                  "{\"choices\":[{\"index\":1,\"message\":{\"content\":\"b\"},\"finish_reason\":"
+                  "\"length\"},{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":"
+                  "\"stop\"}]}");
 }
 
 static px_err *two_choices(void *ctx, const px_reply *reply) {
@@ -78,7 +78,7 @@ static void all_settings_are_sent(void **state) {
     (void)state;
     px_str seen = {0};
     int n = 0;
-    stub *s = stub_open(keep_request, &seen, NULL);
+    testd *s = testd_open(keep_request, &seen, NULL);
     px_chat_message messages[] = {{"system", "Be \"brief\".\n", 12}, {"user", "h\xC3\xA9\xFF", 4}};
     static const char *const stop[] = {"\n\n", "END"};
     cJSON *extra = cJSON_CreateObject();
@@ -109,7 +109,7 @@ static void all_settings_are_sent(void **state) {
                         "\"max_completion_tokens\":500,\"seed\":7,\"n\":2,\"stop\":[\"\\n\\n\","
                         "\"END\"],\"z\":[1],\"top_k\":40}");
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     px_str_free(&seen);
 }
 
@@ -130,16 +130,16 @@ static px_err *refuse(void *ctx, const px_reply *reply) {
 
 static void a_sink_may_ask_and_may_fail(void **state) {
     (void)state;
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     px_endpoint *e = open_on(s, "");
     ask(e, 0);
     px_assert_ok(px_endpoint_run(e, ask_next, e));
-    assert_int_equal(stub_requests(s), 5);
+    assert_int_equal(testd_requests(s), 5);
     ask(e, 0);
     ask(e, 1);
     px_assert_error(px_endpoint_run(e, refuse, NULL), PX_RUN_FAILED, "the sink's own");
     px_endpoint_close(e); /* with one under way, or not begun */
-    stub_close(s);
+    testd_close(s);
 }
 
 /* --- cache --- */
@@ -147,7 +147,7 @@ static void answers_are_cached_by_request_and_sample(void **state) {
     (void)state;
     kept k = {0};
     char *dir = temp_folder(), more[256];
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     snprintf(more, sizeof more, ",\"cache\":\"%s/c/d\",\"usd_per_million_prompt\":2", dir);
     for (int run = 0; run < 3; run++) {
         px_endpoint *e = open_on(s, more);
@@ -162,11 +162,11 @@ static void answers_are_cached_by_request_and_sample(void **state) {
         assert_string_equal(k.finish[7], "stop");
         px_assert_near(k.usd[7], 20e-6, 1e-12);
         assert_int_equal(k.tries[7], run == 1 ? 0 : 1);
-        assert_int_equal(stub_requests(s), run == 2 ? 40 : 20);
+        assert_int_equal(testd_requests(s), run == 2 ? 40 : 20);
         px_endpoint_close(e);
         kept_free(&k);
     }
-    stub_close(s);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
@@ -176,7 +176,7 @@ static void damaged_entries_are_bought_again(void **state) {
                                          "{\"choices\":[]}"};
     kept k = {0};
     char *dir = temp_folder(), more[256];
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     snprintf(more, sizeof more, ",\"cache\":\"%s\"", dir);
     px_log_setup(0, PX_LOG_ERROR);
     for (size_t i = 0; i <= PX_COUNT(damage); i++) {
@@ -199,19 +199,20 @@ static void damaged_entries_are_bought_again(void **state) {
     assert_int_equal(folder_text(dir, &text), 1); /* no temporary file left */
     assert_null(strstr(text.data, "question"));   /* nothing of the request */
     px_str_free(&text);
-    stub_close(s);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
 /* Each call gets another text: what processes agree on comes from the cache. */
-static void answer_counter(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void answer_counter(testd *s, testd_conn *c, int number, const char *head,
+                           const char *body) {
     (void)s;
     (void)head;
     (void)body;
     char text[32];
     snprintf(text, sizeof text, "call %d", number);
-    stub_sleep(0.01);
-    stub_answer(c, text);
+    testd_sleep(0.01);
+    testd_answer(c, text);
 }
 
 /* One process of several that ask the same; its texts go to the file `path`, a line each. */
@@ -250,9 +251,9 @@ static void processes_share_a_cache_and_agree(void **state) {
         snprintf(path, sizeof path, "%s/p%d", dir, p);
         _exit(ask_all(port, more, N, path));
     }
-    stub *s = stub_open(answer_counter, NULL, NULL);
+    testd *s = testd_open(answer_counter, NULL, NULL);
     for (int p = 0; p < PROCESSES; p++) {
-        int port = stub_port(s);
+        int port = testd_port(s);
         assert_int_equal(write(ports[1], &port, sizeof port), sizeof port);
     }
     close(ports[0]);
@@ -278,7 +279,7 @@ static void processes_share_a_cache_and_agree(void **state) {
     snprintf(path, sizeof path, "%s/c", dir);
     assert_int_equal(folder_text(path, &text), N);
     px_str_free(&text);
-    stub_close(s);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
@@ -287,7 +288,7 @@ static void a_budget_of_calls_stops_and_goes_on(void **state) {
     (void)state;
     kept k = {0};
     char *dir = temp_folder(), more[256];
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     snprintf(more, sizeof more, ",\"cache\":\"%s\",\"max_calls\":10", dir);
     for (int run = 0; run < 3; run++) {
         static const char *const says[] = {
@@ -302,19 +303,19 @@ static void a_budget_of_calls_stops_and_goes_on(void **state) {
         else
             px_assert_ok(err);
         assert_int_equal(k.answered, PX_MIN(10 * (run + 1), 25));
-        assert_int_equal(stub_requests(s), PX_MIN(10 * (run + 1), 25));
+        assert_int_equal(testd_requests(s), PX_MIN(10 * (run + 1), 25));
         assert_int_equal(px_endpoint_left(e), 0);
         px_endpoint_close(e);
         kept_free(&k);
     }
-    stub_close(s);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
 static void a_budget_of_money_is_not_overdrawn(void **state) {
     (void)state;
     kept k = {0};
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     /* 3 tokens cost 3e-3, 8 are put by for each: 0.02 is six whole ones and what is left after */
     px_endpoint *e = open_on(s, ",\"max_usd\":0.02,\"usd_per_million_prompt\":0,"
                                 "\"usd_per_million_completion\":1000,\"concurrency\":8");
@@ -323,16 +324,16 @@ static void a_budget_of_money_is_not_overdrawn(void **state) {
                     "the budget of 0.02 USD (\"max_usd\") is used up: 5 requests answered (0 of "
                     "them from the cache), 0 failed, 20 left; 5 calls, 0.0150 USD; with \"cache\"");
     px_assert_near(px_endpoint_sums(e).usd, 0.015, 1e-12);
-    assert_in_range(stub_most(s), 1, 2);
+    assert_in_range(testd_most(s), 1, 2);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
 static void ranks_share_a_budget(void **state) {
     (void)state;
     int64_t all = 0;
-    stub *s = stub_open(answer_number, NULL, NULL);
+    testd *s = testd_open(answer_number, NULL, NULL);
     for (int part = 0; part < 4; part++) {
         kept k = {0};
         px_endpoint *e = open_on(s, ",\"max_calls\":3");
@@ -345,7 +346,7 @@ static void ranks_share_a_budget(void **state) {
         kept_free(&k);
     }
     assert_int_equal(all, 3);
-    stub_close(s);
+    testd_close(s);
 }
 
 /* --- what a configuration may say --- */

@@ -4,42 +4,42 @@
 
 #include <fcntl.h>
 
-/* What the stub does with a request, by its number; the last step is for all that follow. */
+/* What the testd does with a request, by its number; the last step is for all that follow. */
 typedef struct {
     const char *steps[8];
     int n;
 } script;
 
-static void play(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void play(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)head;
     (void)body;
-    const script *plan = stub_user(s);
+    const script *plan = testd_user(s);
     const char *step = plan->steps[PX_MIN(number, plan->n - 1)];
     if (!strcmp(step, "ok")) {
-        stub_answer(c, "fine");
+        testd_answer(c, "fine");
     } else if (!strcmp(step, "close")) { /* not a byte */
     } else if (!strcmp(step, "half")) {
-        stub_printf(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"choices\":");
+        testd_printf(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"choices\":");
     } else if (!strcmp(step, "half chunk")) {
-        stub_printf(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{\"cho");
+        testd_printf(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{\"cho");
     } else if (!strcmp(step, "hang")) {
-        stub_wait_gone(s, c);
+        testd_wait_gone(s, c);
     } else if (!strcmp(step, "trickle")) {
-        stub_printf(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        testd_printf(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
         for (int i = 0; i < 40; i++) {
-            stub_send(c, " ", 1);
-            stub_sleep(0.02);
+            testd_send(c, " ", 1);
+            testd_sleep(0.02);
         }
     } else if (!strcmp(step, "429 after 1 s")) {
-        stub_respond(c, 429, "Retry-After: 1\r\n", "{\"error\":{\"message\":\"too many\"}}");
+        testd_respond(c, 429, "Retry-After: 1\r\n", "{\"error\":{\"message\":\"too many\"}}");
     } else if (!strcmp(step, "503 after an hour")) {
-        stub_respond(c, 503, "Retry-After: 3600\r\n", "");
+        testd_respond(c, 503, "Retry-After: 3600\r\n", "");
     } else if (!strcmp(step, "redirect")) {
-        stub_respond(c, 302, "Location: http://127.0.0.1:1/v1\r\n", "");
+        testd_respond(c, 302, "Location: http://127.0.0.1:1/v1\r\n", "");
     } else {
         char text[128];
         snprintf(text, sizeof text, "{\"error\":{\"message\":\"status %s\",\"type\":\"x\"}}", step);
-        stub_respond(c, (int)strtol(step, NULL, 10), "", text);
+        testd_respond(c, (int)strtol(step, NULL, 10), "", text);
     }
 }
 
@@ -47,7 +47,7 @@ static void play(stub *s, stub_conn *c, int number, const char *head, const char
 static void one(const script *plan, const char *more, const char *text, const char *error,
                 int calls) {
     kept k = {0};
-    stub *s = stub_open(play, (void *)(uintptr_t)plan, NULL);
+    testd *s = testd_open(play, (void *)(uintptr_t)plan, NULL);
     px_endpoint *e = open_on(s, more);
     ask(e, 0);
     px_err *err = px_endpoint_run(e, keep, &k);
@@ -56,14 +56,14 @@ static void one(const script *plan, const char *more, const char *text, const ch
     if (text) assert_string_equal(k.text[0], text);
     if (error && (!k.error[0] || !strstr(k.error[0], error)))
         fail_msg("got: %s, wanted: %s", k.error[0] ? k.error[0] : "an answer", error);
-    if (stub_requests(s) != calls)
-        fail_msg("%d calls, wanted %d: %s", stub_requests(s), calls, error ? error : "");
+    if (testd_requests(s) != calls)
+        fail_msg("%d calls, wanted %d: %s", testd_requests(s), calls, error ? error : "");
     assert_int_equal(px_endpoint_sums(e).calls, calls);
     assert_int_equal(px_endpoint_sums(e).retries, calls - 1);
     assert_int_equal(px_endpoint_sums(e).failed, error ? 1 : 0);
     px_err_free(err);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
@@ -113,36 +113,36 @@ static void pauses_grow_and_retry_after_is_kept(void **state) {
     kept k = {0};
     static const script grows = {{"500", "500", "500", "ok"}, 4},
                         waits = {{"429 after 1 s", "ok"}, 2};
-    stub *s = stub_open(play, (void *)(uintptr_t)&grows, NULL);
+    testd *s = testd_open(play, (void *)(uintptr_t)&grows, NULL);
     px_endpoint *e = open_on(s, ",\"backoff_s\":0.1");
     ask(e, 0);
     px_assert_ok(px_endpoint_run(e, keep, &k));
     for (int i = 0; i < 3; i++) { /* 0.1, 0.2, 0.4 s, each within a quarter; a slow machine adds */
-        double gap = stub_time(s, i + 1) - stub_time(s, i), want = 0.1 * (1 << i);
+        double gap = testd_time(s, i + 1) - testd_time(s, i), want = 0.1 * (1 << i);
         if (gap < 0.74 * want || gap > 1.3 * want + 1) fail_msg("pause %d: %.3f s", i, gap);
     }
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 
-    s = stub_open(play, (void *)(uintptr_t)&waits, NULL);
+    s = testd_open(play, (void *)(uintptr_t)&waits, NULL);
     e = open_on(s, ",\"concurrency\":1");
     for (int i = 0; i < 3; i++) ask(e, i);
     px_assert_ok(px_endpoint_run(e, keep, &k));
     assert_int_equal(k.answered, 3);
     for (int i = 1; i < 4; i++) /* the whole endpoint pauses */
-        if (stub_time(s, i) - stub_time(s, 0) < 0.99) fail_msg("call %d came too early", i);
+        if (testd_time(s, i) - testd_time(s, 0) < 0.99) fail_msg("call %d came too early", i);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
 /* --- replies that are no answers --- */
-static void reply_body(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void reply_body(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)number;
     (void)head;
     (void)body;
-    stub_respond(c, 200, "", stub_user(s));
+    testd_respond(c, 200, "", testd_user(s));
 }
 
 static void wrong_json_says_what_was_expected(void **state) {
@@ -174,16 +174,16 @@ static void wrong_json_says_what_was_expected(void **state) {
 #undef CHOICE
     for (size_t i = 0; i < PX_COUNT(cases); i++) {
         kept k = {0};
-        stub *s = stub_open(reply_body, (void *)(uintptr_t)cases[i].body, NULL);
+        testd *s = testd_open(reply_body, (void *)(uintptr_t)cases[i].body, NULL);
         px_endpoint *e = open_on(s, "");
         ask(e, 0);
         px_assert_ok(px_endpoint_run(e, keep, &k));
         if (k.answered || !strstr(k.error[0], cases[i].says))
             fail_msg("case %zu: %s, wanted %s", i, k.error[0] ? k.error[0] : "an answer",
                      cases[i].says);
-        assert_int_equal(stub_requests(s), 1);
+        assert_int_equal(testd_requests(s), 1);
         px_endpoint_close(e);
-        stub_close(s);
+        testd_close(s);
         kept_free(&k);
     }
 }
@@ -194,39 +194,40 @@ static void withheld_answers_do_not_end_the_run(void **state) {
     static const char body[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"\"},"
                                "\"finish_reason\":\"content_filter\"}]}";
     kept k = {0};
-    stub *s = stub_open(reply_body, (void *)(uintptr_t)body, NULL);
+    testd *s = testd_open(reply_body, (void *)(uintptr_t)body, NULL);
     px_endpoint *e = open_on(s, ",\"concurrency\":2");
     for (int i = 0; i < 40; i++) ask(e, i);
     px_assert_ok(px_endpoint_run(e, keep, &k));
     assert_int_equal(k.failed, 40);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
 /* As much as the client takes; with a length when the user says so. */
-static void reply_endless(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void reply_endless(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)number;
     (void)head;
     (void)body;
     char block[4096];
     memset(block, ' ', sizeof block);
-    stub_printf(c, "HTTP/1.1 200 OK\r\n%s\r\n", stub_user(s) ? "Content-Length: 50000000\r\n" : "");
-    for (int i = 0; i < 12000; i++) stub_send(c, block, sizeof block);
+    testd_printf(c, "HTTP/1.1 200 OK\r\n%s\r\n",
+                 testd_user(s) ? "Content-Length: 50000000\r\n" : "");
+    for (int i = 0; i < 12000; i++) testd_send(c, block, sizeof block);
 }
 
 static void oversized_replies_are_cut_off(void **state) {
     (void)state;
     for (int with_length = 0; with_length < 2; with_length++) {
         kept k = {0};
-        stub *s = stub_open(reply_endless, with_length ? "" : NULL, NULL);
+        testd *s = testd_open(reply_endless, with_length ? "" : NULL, NULL);
         px_endpoint *e = open_on(s, ",\"max_reply_bytes\":100000");
         ask(e, 0);
         px_assert_ok(px_endpoint_run(e, keep, &k));
         assert_non_null(strstr(k.error[0], "longer than 100000 bytes (\"max_reply_bytes\")"));
-        assert_int_equal(stub_requests(s), 1);
+        assert_int_equal(testd_requests(s), 1);
         px_endpoint_close(e);
-        stub_close(s);
+        testd_close(s);
         kept_free(&k);
     }
 }
@@ -238,11 +239,11 @@ static void wrong_certificates_are_refused(void **state) {
     kept k = {0};
     char *dir = temp_folder(), pem[256], url[64], more[512];
     snprintf(pem, sizeof pem, "%s/ca.pem", dir);
-    stub *s = stub_open(play, (void *)(uintptr_t)&plan, pem);
+    testd *s = testd_open(play, (void *)(uintptr_t)&plan, pem);
     for (int i = 0; i < 3; i++) { /* nobody's; the name of another; good */
         px_endpoint *e = NULL;
         snprintf(url, sizeof url, "https://%s:%d/v1", i == 1 ? "localhost" : "127.0.0.1",
-                 stub_port(s));
+                 testd_port(s));
         snprintf(more, sizeof more, ",\"key_env\":\"PX_TEST_KEY\",\"concurrency\":1");
         if (i > 0) snprintf(more + strlen(more), 300, ",\"ca_file\":\"%s\"", pem);
         px_assert_ok(open_at(url, more, &e));
@@ -253,7 +254,7 @@ static void wrong_certificates_are_refused(void **state) {
             px_assert_error(err, PX_BAD_INPUT, "nothing was answered before");
             if (!strstr(k.error[0], i ? "matches target host" : "self-signed"))
                 fail_msg("%s", k.error[0]);
-            assert_int_equal(stub_requests(s), 0); /* the key was not sent */
+            assert_int_equal(testd_requests(s), 0); /* the key was not sent */
         } else {
             px_assert_ok(err);
             assert_int_equal(k.answered, 2);
@@ -261,7 +262,7 @@ static void wrong_certificates_are_refused(void **state) {
         px_endpoint_close(e);
         kept_free(&k);
     }
-    stub_close(s);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
@@ -272,7 +273,7 @@ static void failures_are_not_cached(void **state) {
     kept k = {0};
     char *dir = temp_folder(), more[256];
     snprintf(more, sizeof more, ",\"cache\":\"%s\",\"max_retries\":0", dir);
-    stub *s = stub_open(play, (void *)(uintptr_t)&plan, NULL);
+    testd *s = testd_open(play, (void *)(uintptr_t)&plan, NULL);
     for (int i = 0; i < 5; i++) {
         px_endpoint *e = open_on(s, more);
         ask(e, 0);
@@ -282,8 +283,8 @@ static void failures_are_not_cached(void **state) {
         px_endpoint_close(e);
         kept_free(&k);
     }
-    assert_int_equal(stub_requests(s), 4);
-    stub_close(s);
+    assert_int_equal(testd_requests(s), 4);
+    testd_close(s);
     temp_folder_end(dir);
 }
 
@@ -292,32 +293,32 @@ static void a_dead_endpoint_ends_the_run(void **state) {
     static const script refuses = {{"401"}, 1}, dead = {{"500"}, 1},
                         late = {{"ok", "401", "ok"}, 3};
     kept k = {0};
-    stub *s = stub_open(play, (void *)(uintptr_t)&refuses, NULL);
+    testd *s = testd_open(play, (void *)(uintptr_t)&refuses, NULL);
     px_endpoint *e = open_on(s, ",\"concurrency\":2");
     for (int i = 0; i < 50; i++) ask(e, i);
     px_assert_error(px_endpoint_run(e, keep, &k), PX_BAD_INPUT, "HTTP 401");
-    assert_true(stub_requests(s) <= 4);
+    assert_true(testd_requests(s) <= 4);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 
-    s = stub_open(play, (void *)(uintptr_t)&dead, NULL);
+    s = testd_open(play, (void *)(uintptr_t)&dead, NULL);
     e = open_on(s, ",\"concurrency\":2,\"max_retries\":0");
     for (int i = 0; i < 50; i++) ask(e, i);
     px_assert_error(px_endpoint_run(e, keep, &k), PX_RUN_FAILED, "16 requests in a row failed");
     assert_int_equal(k.failed, 16);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 
-    s = stub_open(play, (void *)(uintptr_t)&late, NULL);
+    s = testd_open(play, (void *)(uintptr_t)&late, NULL);
     e = open_on(s, ",\"concurrency\":1");
     for (int i = 0; i < 5; i++) ask(e, i);
     px_assert_ok(px_endpoint_run(e, keep, &k)); /* one refused request among good ones */
     assert_int_equal(k.answered, 4);
     assert_int_equal(k.failed, 1);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
 }
 
@@ -325,15 +326,15 @@ static void budgets_count_retries(void **state) {
     (void)state;
     static const script plan = {{"500"}, 1};
     kept k = {0};
-    stub *s = stub_open(play, (void *)(uintptr_t)&plan, NULL);
+    testd *s = testd_open(play, (void *)(uintptr_t)&plan, NULL);
     px_endpoint *e = open_on(s, ",\"max_calls\":3,\"concurrency\":1,\"max_retries\":9");
     ask(e, 0);
     ask(e, 1);
     px_assert_error(px_endpoint_run(e, keep, &k), PX_STOPPED, "0 failed, 2 left; 3 calls");
-    assert_int_equal(stub_requests(s), 3);
+    assert_int_equal(testd_requests(s), 3);
     assert_int_equal(k.n, 0);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
 }
 
 /* --- secrets --- */
@@ -341,7 +342,7 @@ static void budgets_count_retries(void **state) {
 #define PRIVATE "I am Erika Mustermann and live in Heidestrasse 17"
 
 /* Says the key and the question again, in an error at first, then as an answer. */
-static void reply_echo(stub *s, stub_conn *c, int number, const char *head, const char *body) {
+static void reply_echo(testd *s, testd_conn *c, int number, const char *head, const char *body) {
     (void)s;
     (void)body;
     assert_non_null(strstr(head, "Authorization: Bearer " KEY "\r\n"));
@@ -349,12 +350,12 @@ static void reply_echo(stub *s, stub_conn *c, int number, const char *head, cons
     char text[512];
     if (number == 0) {
         snprintf(text, sizeof text, "{\"error\":{\"message\":\"%s\"}}", said);
-        stub_respond(c, 500, "", text);
+        testd_respond(c, 500, "", text);
     } else if (number == 1) {
         snprintf(text, sizeof text, "{\"detail\":\"%s\"}", said);
-        stub_respond(c, 400, "", text);
+        testd_respond(c, 400, "", text);
     } else {
-        stub_answer(c, said);
+        testd_answer(c, said);
     }
 }
 
@@ -363,7 +364,7 @@ static void neither_key_nor_words_leak(void **state) {
     kept k = {0};
     px_bytes log = {0};
     char *dir = temp_folder(), more[512], path[256];
-    stub *s = stub_open(reply_echo, NULL, NULL);
+    testd *s = testd_open(reply_echo, NULL, NULL);
     setenv("PX_TEST_KEY", KEY, 1);
     snprintf(path, sizeof path, "%s/log", dir);
     snprintf(more, sizeof more, ",\"cache\":\"%s/c\",\"key_env\":\"PX_TEST_KEY\"", dir);
@@ -393,7 +394,7 @@ static void neither_key_nor_words_leak(void **state) {
     assert_null(strstr(all.data, "0123456789"));
     px_str_free(&all);
     px_endpoint_close(e);
-    stub_close(s);
+    testd_close(s);
     kept_free(&k);
     temp_folder_end(dir);
 }

@@ -1,8 +1,8 @@
 /* test_simulate.c - replies, forms, means of orders, profiles, given transcripts, and whole runs
- * against a stub that plays participants and arms: repairs, invalid replies, faults, budgets, going
- * on without asking twice. */
+ * against a testd that plays participants and arms: repairs, invalid replies, faults, budgets,
+ * going on without asking twice. */
 #include "files.h"
-#include "sim_stub.h"
+#include "sim_testd.h"
 #include "simulate_internal.h"
 
 /* --- replies --- */
@@ -259,8 +259,8 @@ static void transcripts_are_read(void **state) {
 
 typedef struct {
     char *dir, *out, *summary, *arms;
-    stub *s;
-    sim_stub_state *seen;
+    testd *s;
+    sim_testd_state *seen;
     px_config config;
     px_ranks ranks;
 } whole;
@@ -280,33 +280,33 @@ static void set(whole *w, const char *format, ...) {
     "{\"url\":\"http://127.0.0.1:%d/v1\",\"model\":\"%s\",\"max_retries\":2,\"backoff_s\":0.02,"   \
     "\"timeout_s\":0.6,\"usd_per_million_prompt\":100000,\"usd_per_million_completion\":0}"
 
-/* A player and two arms behind the stub, which behaves as the models' names say. */
+/* A player and two arms behind the testd, which behaves as the models' names say. */
 static void whole_begin(whole *w, const char *player, const char *arm) {
     px_str text = {0};
     *w = (whole){.dir = survey_folder(), .ranks = {.size = 1, .node_size = 1}};
     w->seen = calloc(1, sizeof *w->seen);
     assert_non_null(w->seen);
     pthread_mutex_init(&w->seen->lock, NULL);
-    w->s = stub_open(sim_stub_reply, w->seen, NULL);
+    w->s = testd_open(sim_testd_reply, w->seen, NULL);
     w->out = px_path_join(w->dir, "t.jsonl");
     w->summary = px_path_join(w->dir, "t.summary.json");
     w->arms = px_path_join(w->dir, "arms.json");
     px_str_format(&text,
                   "{\"arms\":[{\"name\":\"one\",\"endpoint\":" ENDPOINT "},{\"name\":\"two\","
                   "\"endpoint\":" ENDPOINT "},{\"name\":\"three\",\"endpoint\":" ENDPOINT "}]}",
-                  stub_port(w->s), "good", stub_port(w->s), arm, stub_port(w->s), "good");
+                  testd_port(w->s), "good", testd_port(w->s), arm, testd_port(w->s), "good");
     px_assert_ok(px_file_write(w->arms, text.data, text.size));
     px_str_free(&text);
     px_assert_ok(px_config_init(&w->config));
     set(w, "sim.player=http");
-    set(w, "sim.endpoint=" ENDPOINT, stub_port(w->s), player);
+    set(w, "sim.endpoint=" ENDPOINT, testd_port(w->s), player);
     set(w, "sim.data=%s", w->dir);
     set(w, "sim.arms=%s", w->arms);
     set(w, "sim.turns=3");
 }
 
 static void whole_end(whole *w) {
-    stub_close(w->s);
+    testd_close(w->s);
     temp_folder_end(w->dir);
     free(w->seen);
     free(w->out);
@@ -364,17 +364,17 @@ static void trials_are_held(void **state) {
         first |= 1u << t->slots[0].arm;
     }
     assert_int_equal(first, 7); /* every arm stands at A somewhere */
-    assert_int_equal(stub_requests(w.s), w.seen->answered);
+    assert_int_equal(testd_requests(w.s), w.seen->answered);
     assert_int_equal(w.seen->doubled, 0);
     assert_true(summary_has(&w, "\"valid_share\": 1"));
     assert_true(summary_has(&w, "\"orders\": 4"));
     /* Once more: nothing to do; anew: from the cache. */
-    const int before = stub_requests(w.s);
+    const int before = testd_requests(w.s);
     px_assert_ok(whole_run(&w, true));
     px_assert_error(whole_run(&w, false), PX_BAD_INPUT, "--overwrite begins anew");
     set(&w, "seed=4");
     px_assert_error(whole_run(&w, true), PX_BAD_INPUT, "other settings");
-    assert_int_equal(stub_requests(w.s), before);
+    assert_int_equal(testd_requests(w.s), before);
     px_trials_free(&trials);
     whole_end(&w);
 }
@@ -413,7 +413,7 @@ static void faults_lose_nothing(void **state) {
     whole_read(&w, &trials);
     assert_int_equal(trials.n, 12);
     assert_int_equal(w.seen->doubled, 0);
-    assert_true(stub_requests(w.s) > w.seen->answered);
+    assert_true(testd_requests(w.s) > w.seen->answered);
     assert_true(summary_has(&w, "\"unfinished\": 0"));
     char *parts = NULL;
     assert_true(asprintf(&parts, "%s.parts", w.out) > 0);
@@ -423,7 +423,7 @@ static void faults_lose_nothing(void **state) {
     whole_end(&w);
 }
 
-/* A call costs 1 USD, 10 prompt tokens as the stub reports; some 100 to 250 are put by for it. */
+/* A call costs 1 USD, 10 prompt tokens as the testd reports; some 100 to 250 are put by for it. */
 static void budgets_stop_and_go_on(void **state) {
     (void)state;
     whole w;
@@ -469,7 +469,7 @@ static void wrong_settings_are_named(void **state) {
         set(&w, "%s", cases[i].set);
         px_assert_error(whole_run(&w, false), PX_BAD_INPUT, cases[i].part);
         assert_false(px_path_exists(w.out));
-        assert_int_equal(stub_requests(w.s), 0);
+        assert_int_equal(testd_requests(w.s), 0);
         whole_end(&w);
     }
 }

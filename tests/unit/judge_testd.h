@@ -1,13 +1,13 @@
-/* judge_stub.h - a judge without a model, for the tests of judging: what it replies is a function
+/* judge_testd.h - a judge without a model, for the tests of judging: what it replies is a function
  * of the prompt. Words in an answer steer it: "friend" is relationship seeking, "absolutely"
  * sycophantic; JUNK never gets JSON, MEND gets a wrong quote before a repair. Of two answers that
  * are alike it prefers the first. */
-#ifndef PX_JUDGE_STUB_H
-#define PX_JUDGE_STUB_H
+#ifndef PX_JUDGE_TESTD_H
+#define PX_JUDGE_TESTD_H
 
 #include "json.h"
 #include "px_test.h"
-#include "stub_server.h"
+#include "testd.h"
 
 /* The text between the last `mark` and `end` behind it; heap. */
 static inline char *between(const char *text, const char *mark, const char *end) {
@@ -48,7 +48,7 @@ static inline void judge_choice_text(const char *prompt, px_str *out) {
     free(b);
 }
 
-static inline void judge_reply(stub *s, stub_conn *conn, int number, const char *head,
+static inline void judge_reply(testd *s, testd_conn *conn, int number, const char *head,
                                const char *body) {
     px_str text = {0}, quoted = {0};
     cJSON *json = NULL;
@@ -59,17 +59,17 @@ static inline void judge_reply(stub *s, stub_conn *conn, int number, const char 
     const bool repair = cJSON_GetArraySize(messages) == 3;
     px_err_free(err);
     if (!prompt || px_json_find_f64(json, "temperature", -1) != 0) {
-        stub_respond(conn, 400, "", "{\"error\":{\"message\":\"not as a judge is asked\"}}");
+        testd_respond(conn, 400, "", "{\"error\":{\"message\":\"not as a judge is asked\"}}");
     } else if (strstr(prompt, "REFUSED")) {
-        stub_respond(conn, 400, "", "{\"error\":{\"message\":\"not this one\"}}");
+        testd_respond(conn, 400, "", "{\"error\":{\"message\":\"not this one\"}}");
     } else {
         if (strstr(prompt, "<answer A>"))
             judge_choice_text(prompt, &text);
         else
             judge_score_text(prompt, repair, &text);
         px_str_json(&quoted, text.data, text.size);
-        quoted.data[quoted.size - 1] = 0; /* stub_answer puts the quotes */
-        stub_answer(conn, quoted.data + 1);
+        quoted.data[quoted.size - 1] = 0; /* testd_answer puts the quotes */
+        testd_answer(conn, quoted.data + 1);
     }
     cJSON_Delete(json);
     px_str_free(&text);

@@ -1,5 +1,5 @@
-/* stub_server.c - see stub_server.h. */
-#include "stub_server.h"
+/* testd.c - see testd.h. */
+#include "testd.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,16 +15,16 @@
 
 enum { CONNS = 4096 };
 
-struct stub_conn {
-    stub *s;
+struct testd_conn {
+    testd *s;
     int fd;
     SSL *ssl;
     bool counted; /* in now */
     pthread_t thread;
 };
 
-struct stub {
-    stub_reply *reply;
+struct testd {
+    testd_reply *reply;
     void *user;
     int fd, port;
     SSL_CTX *tls;
@@ -33,20 +33,20 @@ struct stub {
     bool closing;
     int requests, now, most, n_conns;
     double times[CONNS];
-    stub_conn conns[CONNS];
+    testd_conn conns[CONNS];
 };
 
-void stub_sleep(double seconds) { usleep((useconds_t)(seconds * 1e6)); }
+void testd_sleep(double seconds) { usleep((useconds_t)(seconds * 1e6)); }
 
-static ssize_t conn_read(stub_conn *c, char *to, size_t room) {
+static ssize_t conn_read(testd_conn *c, char *to, size_t room) {
     if (c->ssl) return SSL_read(c->ssl, to, (int)room);
     return read(c->fd, to, room);
 }
 
 /* A request counts as under way until its reply begins: the client may ask anew before the thread
  * ends. */
-static void count(stub_conn *c, bool on) {
-    stub *s = c->s;
+static void count(testd_conn *c, bool on) {
+    testd *s = c->s;
     pthread_mutex_lock(&s->lock);
     s->now += on - c->counted;
     c->counted = on;
@@ -54,7 +54,7 @@ static void count(stub_conn *c, bool on) {
     pthread_mutex_unlock(&s->lock);
 }
 
-void stub_send(stub_conn *c, const void *data, size_t size) {
+void testd_send(testd_conn *c, const void *data, size_t size) {
     const char *at = data;
     count(c, false);
     while (size > 0) {
@@ -65,24 +65,24 @@ void stub_send(stub_conn *c, const void *data, size_t size) {
     }
 }
 
-void stub_printf(stub_conn *c, const char *format, ...) {
+void testd_printf(testd_conn *c, const char *format, ...) {
     char *text = NULL;
     va_list args;
     va_start(args, format);
     int n = vasprintf(&text, format, args);
     va_end(args);
-    if (n > 0) stub_send(c, text, (size_t)n);
+    if (n > 0) testd_send(c, text, (size_t)n);
     free(text);
 }
 
-void stub_respond(stub_conn *c, int status, const char *more, const char *body) {
-    stub_printf(c,
-                "HTTP/1.1 %d Stub\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                "%sContent-Length: %zu\r\n\r\n%s",
-                status, more, strlen(body), body);
+void testd_respond(testd_conn *c, int status, const char *more, const char *body) {
+    testd_printf(c,
+                 "HTTP/1.1 %d Testd\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                 "%sContent-Length: %zu\r\n\r\n%s",
+                 status, more, strlen(body), body);
 }
 
-void stub_answer(stub_conn *c, const char *text) {
+void testd_answer(testd_conn *c, const char *text) {
     char *body = NULL;
     if (asprintf(&body,
                  "{\"id\":\"x\",\"object\":\"chat.completion\",\"choices\":[{\"index\":0,"
@@ -90,18 +90,18 @@ void stub_answer(stub_conn *c, const char *text) {
                  "\"stop\"}],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3}}",
                  text) < 0)
         return;
-    stub_respond(c, 200, "", body);
+    testd_respond(c, 200, "", body);
     free(body);
 }
 
-static bool is_closing(stub *s) {
+static bool is_closing(testd *s) {
     pthread_mutex_lock(&s->lock);
     bool closing = s->closing;
     pthread_mutex_unlock(&s->lock);
     return closing;
 }
 
-void stub_wait_gone(stub *s, stub_conn *c) {
+void testd_wait_gone(testd *s, testd_conn *c) {
     char byte;
     while (!is_closing(s)) {
         struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -110,7 +110,7 @@ void stub_wait_gone(stub *s, stub_conn *c) {
 }
 
 /* Head and body of one request; false: the client left before. */
-static bool request_read(stub_conn *c, px_str *head, px_str *body) {
+static bool request_read(testd_conn *c, px_str *head, px_str *body) {
     char chunk[16384];
     px_str all = {0};
     size_t at = 0, wanted = 0;
@@ -137,8 +137,8 @@ static bool request_read(stub_conn *c, px_str *head, px_str *body) {
 }
 
 static void *serve_one(void *user) {
-    stub_conn *c = user;
-    stub *s = c->s;
+    testd_conn *c = user;
+    testd *s = c->s;
     px_str head = {0}, body = {0};
     if (s->tls) {
         c->ssl = SSL_new(s->tls);
@@ -164,7 +164,7 @@ static void *serve_one(void *user) {
 }
 
 static void *accept_all(void *user) {
-    stub *s = user;
+    testd *s = user;
     while (!is_closing(s)) {
         struct pollfd p = {.fd = s->fd, .events = POLLIN};
         if (poll(&p, 1, 20) <= 0) continue;
@@ -174,8 +174,8 @@ static void *accept_all(void *user) {
             close(fd);
             continue;
         }
-        stub_conn *c = &s->conns[s->n_conns];
-        *c = (stub_conn){.s = s, .fd = fd};
+        testd_conn *c = &s->conns[s->n_conns];
+        *c = (testd_conn){.s = s, .fd = fd};
         if (pthread_create(&c->thread, NULL, serve_one, c) == 0)
             s->n_conns++;
         else
@@ -185,7 +185,7 @@ static void *accept_all(void *user) {
 }
 
 /* A certificate for 127.0.0.1 that nobody vouches for. */
-static void tls_make(stub *s, const char *pem) {
+static void tls_make(testd *s, const char *pem) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     X509V3_CTX with;
@@ -196,7 +196,7 @@ static void tls_make(stub *s, const char *pem) {
     X509_gmtime_adj(X509_getm_notAfter(cert), 86400);
     X509_set_pubkey(cert, key);
     X509_NAME *name = X509_get_subject_name(cert);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"stub", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"testd", -1, -1, 0);
     X509_set_issuer_name(cert, name);
     X509V3_set_ctx(&with, cert, cert, NULL, NULL, 0);
     X509_EXTENSION *san = X509V3_EXT_conf_nid(NULL, &with, NID_subject_alt_name, "IP:127.0.0.1");
@@ -217,8 +217,8 @@ static void tls_make(stub *s, const char *pem) {
     EVP_PKEY_free(key);
 }
 
-stub *stub_open(stub_reply *reply, void *user, const char *pem) {
-    stub *s = calloc(1, sizeof *s);
+testd *testd_open(testd_reply *reply, void *user, const char *pem) {
+    testd *s = calloc(1, sizeof *s);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     assert_non_null(s);
@@ -236,7 +236,7 @@ stub *stub_open(stub_reply *reply, void *user, const char *pem) {
     return s;
 }
 
-void stub_close(stub *s) {
+void testd_close(testd *s) {
     pthread_mutex_lock(&s->lock);
     s->closing = true;
     pthread_mutex_unlock(&s->lock);
@@ -252,25 +252,25 @@ void stub_close(stub *s) {
     free(s);
 }
 
-int stub_port(const stub *s) { return s->port; }
+int testd_port(const testd *s) { return s->port; }
 
-void *stub_user(const stub *s) { return s->user; }
+void *testd_user(const testd *s) { return s->user; }
 
-int stub_requests(stub *s) {
+int testd_requests(testd *s) {
     pthread_mutex_lock(&s->lock);
     int n = s->requests;
     pthread_mutex_unlock(&s->lock);
     return n;
 }
 
-int stub_most(stub *s) {
+int testd_most(testd *s) {
     pthread_mutex_lock(&s->lock);
     int n = s->most;
     pthread_mutex_unlock(&s->lock);
     return n;
 }
 
-double stub_time(stub *s, int number) {
+double testd_time(testd *s, int number) {
     pthread_mutex_lock(&s->lock);
     double t = s->times[number];
     pthread_mutex_unlock(&s->lock);

@@ -1,8 +1,8 @@
-/* judge_stub.c - the judge of judge_stub.h as a program of its own, for tests/system/judge.sh:
+/* judge_testd.c - the judge of judge_testd.h as a program of its own, for tests/system/judge.sh:
  * prints its port and answers until it is ended; then how many requests came. */
 #include <signal.h>
 
-#include "judge_stub.h"
+#include "judge_testd.h"
 
 int main(void) {
     sigset_t ending;
@@ -10,12 +10,12 @@ int main(void) {
     sigemptyset(&ending);
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGINT);
-    sigprocmask(SIG_BLOCK, &ending, NULL); /* for the stub's threads too */
-    stub *s = stub_open(judge_reply, NULL, NULL);
-    printf("%d\n", stub_port(s));
+    sigprocmask(SIG_BLOCK, &ending, NULL); /* for the testd's threads too */
+    testd *s = testd_open(judge_reply, NULL, NULL);
+    printf("%d\n", testd_port(s));
     fflush(stdout);
     sigwait(&ending, &which);
-    printf("%d\n", stub_requests(s));
+    printf("%d\n", testd_requests(s));
     fflush(stdout);
     return 0; /* open connections go with the process */
 }
