@@ -182,6 +182,43 @@ static void flops_by_hand(void **state) {
     px_config_fini(&config);
 }
 
+/* What is measured of a start is in the prediction, to the last byte and second. */
+static void starts_and_compiled_products_count(void **state) {
+    (void)state;
+    const char *const sets[] = {"batch.pairs=9"};
+    px_config config = config_of(sets, 1);
+    px_shape shape;
+    px_plan_corpus corpus;
+    px_rates rates;
+    px_plan one, two;
+    const px_plan_place place = {.ranks = 2, .threads = 1, .machines = 1};
+    px_assert_ok(px_shape_like("tiny", &shape));
+    px_assert_ok(px_plan_corpus_read(corpus_path, &config, &corpus));
+    px_assert_ok(px_rates_read("", &rates));
+    rates.n_reduce = 1;
+    rates.reduce[0] = (px_reduce_rate){2, 1e-5, 1e9, 5e7, 0.25};
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
+    rates.compiled += 3e6;
+    rates.compiled_full += 7e6; /* not of adapters */
+    rates.reduce[0].start_s += 2;
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &two));
+    px_assert_near(two.memory.peak - one.memory.peak, 3e6, 1e-6);
+    px_assert_near(two.start_s - one.start_s, 2, 1e-6);
+    rates.touch /= 3;
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
+    const px_plan_memory *m = &one.memory;
+    px_assert_near(one.start_s - two.start_s,
+                   (m->trainables + m->activations + m->scratch) * 2 / (3 * rates.touch), 0.01);
+    config.full_finetune = true;
+    config.lora_r = 0;
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
+    rates.compiled_full += 7e6;
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &two));
+    px_assert_near(two.memory.peak - one.memory.peak, 7e6, 1e-6);
+    px_plan_corpus_free(&corpus);
+    px_config_fini(&config);
+}
+
 static void rates_between_widths_and_in_a_file(void **state) {
     (void)state;
     px_rates rates, back;
@@ -305,6 +342,7 @@ int main(void) {
         cmocka_unit_test(work_is_trainings),
         cmocka_unit_test(terms_soft_tokens_and_ranks),
         cmocka_unit_test(flops_by_hand),
+        cmocka_unit_test(starts_and_compiled_products_count),
         cmocka_unit_test(rates_between_widths_and_in_a_file),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(scaling_begins_at_one),
