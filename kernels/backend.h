@@ -12,6 +12,9 @@ typedef void *px_memory_new_fn(px_stream *s, size_t bytes);
 typedef void px_memory_free_fn(px_stream *s, void *at);
 typedef void px_memory_copy_fn(px_stream *s, void *to, const void *from, size_t bytes);
 typedef void px_memory_zero_fn(px_stream *s, void *at, size_t bytes);
+typedef void px_round_begin_fn(px_stream *s, const px_round *round);
+typedef bool px_round_goes_on_fn(px_stream *s);
+typedef int64_t px_round_rows_fn(int64_t n, int64_t most);
 typedef px_err *px_weight_new_fn(px_stream *s, px_mat source, px_type type, int pack,
                                  px_weight **out);
 typedef px_err *px_weight_update_fn(px_stream *s, px_weight *w, px_mat source);
@@ -79,6 +82,8 @@ typedef struct {
     /* A backend with memory of its own; NULL: it takes the host's. */
     px_memory_new_fn *memory_new;
     px_memory_free_fn *memory_free;
+    px_memory_new_fn *memory_host_new;
+    px_memory_free_fn *memory_host_free;
     px_memory_copy_fn *memory_copy;
     px_memory_zero_fn *memory_zero;
     px_handle_fn *handle;
@@ -86,6 +91,10 @@ typedef struct {
     px_range_fn *range;   /* a named range for NVIDIA's tools begins; name NULL: it ends */
     px_copied_fn *copied; /* bytes between its memory and the host's so far; NULL: none */
     px_peak_fn *peak;     /* of the card, a second; NULL: not known */
+    /* NULL: a round is its operations. */
+    px_round_begin_fn *round_begin;
+    px_round_goes_on_fn *round_goes_on;
+    px_round_rows_fn *round_rows;
     px_weight_new_fn *weight_new;
     px_weight_update_fn *weight_update;
     px_weight_free_fn *weight_free;
@@ -141,6 +150,9 @@ struct px_stream {
     void *scratch;
     size_t scratch_bytes;
     struct px_profile *profile; /* or NULL */
+    bool no_graphs;
+    bool round_runs; /* of a backend without rounds: its operations are still to be called */
+    px_round_counts rounds;
 };
 
 /* At least `bytes`, aligned to 64, not zeroed; the same memory again at every call, so one call an

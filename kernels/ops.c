@@ -55,6 +55,10 @@ px_err *px_stream_open(const char *name, int threads, px_stream **out) {
 void px_stream_close(px_stream *s) {
     if (!s) return;
     px_profile_close(s);
+    if (s->rounds.plain + s->rounds.replayed && s->backend->round_begin)
+        px_debug("steps: %lld by %lld CUDA graphs, %lld launched one operation at a time",
+                 (long long)s->rounds.replayed, (long long)s->rounds.graphs,
+                 (long long)s->rounds.plain);
     s->backend->close(s);
     px_err_free(s->err);
     free(s->scratch);
@@ -112,6 +116,19 @@ void px_memory_free(px_stream *s, void *at) {
     if (!at) return;
     if (px_memory_is_apart(s))
         s->backend->memory_free(s, at);
+    else
+        free(at);
+}
+px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out) {
+    *out = px_memory_is_apart(s) ? s->backend->memory_host_new(s, bytes)
+                                 : aligned_alloc(64, (bytes + 64) / 64 * 64);
+    if (!*out) PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of the host's", bytes);
+    return NULL;
+}
+void px_memory_host_free(px_stream *s, void *at) {
+    if (!at) return;
+    if (px_memory_is_apart(s))
+        s->backend->memory_host_free(s, at);
     else
         free(at);
 }
@@ -370,7 +387,7 @@ static double cached_bytes(const px_cached *at) {
            (double)px_type_size(shape->type);
 }
 
-/* Rows without gaps, places that the cache has. */
+/* Rows without gaps, from the first on, places that the cache has. */
 static bool are_stretches(const px_cached *at, int64_t rows) {
     int32_t row = 0;
     if (at->layer < 0 || at->layer >= at->cache->shape.n_layers) return false;
@@ -382,7 +399,7 @@ static bool are_stretches(const px_cached *at, int64_t rows) {
             if (t->pages[page] < 0 || t->pages[page] >= at->cache->shape.n_pages) return false;
         row = t->end;
     }
-    return row == rows;
+    return row <= rows;
 }
 
 void px_op_cache_put(px_stream *s, const px_cached *at, px_mat k, px_mat v) {
@@ -408,6 +425,28 @@ void px_op_cache_copy(px_stream *s, px_cache *cache, int32_t to, int32_t from) {
     RUN("cache_copy", 0, 2 * (double)px_cache_page_bytes(cache->shape),
         s->backend->cache_copy(s, cache, to, from));
 }
+
+/* --- rounds --- */
+
+void px_round_begin(px_stream *s, const px_round *round) {
+    if (s->backend->round_begin)
+        s->backend->round_begin(s, round);
+    else
+        s->round_runs = true;
+}
+bool px_round_goes_on(px_stream *s) {
+    if (s->backend->round_goes_on) return s->backend->round_goes_on(s);
+    const bool runs = s->round_runs;
+    s->round_runs = false;
+    s->rounds.plain += runs;
+    return runs;
+}
+int64_t px_round_rows(const px_stream *s, int64_t n, int64_t most) {
+    const bool graphs = s->backend->round_rows && !s->no_graphs && !s->profile;
+    return graphs ? s->backend->round_rows(n, most) : n;
+}
+void px_round_graphs(px_stream *s, bool wanted) { s->no_graphs = !wanted; }
+px_round_counts px_rounds(const px_stream *s) { return s->rounds; }
 
 void px_op_head(px_stream *s, double *logp, float *lse, px_mat ew, px_mat h, const px_weight *w,
                 px_targets targets) {

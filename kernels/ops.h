@@ -55,6 +55,9 @@ bool px_backend_exists(const char *name);
  * host's memory too, which a GPU's backend then copies there and back each time. Not zeroed. */
 PX_CHECKED px_err *px_memory_new(px_stream *s, size_t bytes, void **out);
 void px_memory_free(px_stream *s, void *at); /* NULL: nothing */
+/* Host memory that a GPU fills fastest; to be read, not to be copied from. */
+PX_CHECKED px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out);
+void px_memory_host_free(px_stream *s, void *at); /* NULL: nothing */
 /* In the order of the operations; host memory may be used when it returns. Errors stick. */
 void px_memory_copy(px_stream *s, void *to, const void *from, size_t bytes);
 void px_memory_zero(px_stream *s, void *at, size_t bytes);
@@ -243,6 +246,34 @@ void px_op_attention_cached(px_stream *s, px_mat out, px_mat q, const px_cached 
                             const px_attn *attn);
 /* Page `to` becomes a copy of page `from`. */
 void px_op_cache_copy(px_stream *s, px_cache *cache, int32_t to, int32_t from);
+
+/* --- rounds: the same operations again and again, as generation's steps are --- */
+/* What a round's operations read of the host's. A GPU brings it over in one copy; an operation that
+ * is given one of these arrays, or these stretches, takes it from there. Rows behind the last
+ * stretch are nobody's: they are computed with, and neither kept nor attended to. */
+typedef struct {
+    int64_t n, n_rows, n_soft;
+    const int32_t *ids, *positions; /* [n]: of px_op_embed, px_op_rope */
+    const int32_t *rows;            /* [n_rows]: of px_op_gather */
+    const float *soft;              /* [n_soft] values: of px_op_embed */
+    const px_cached *cached;        /* its stretches */
+    /* With n and n_rows, all that decides which operations run on which memory, where each stretch
+     * is one row and nothing is soft: such rounds may be replayed from a CUDA graph. */
+    const void *same[4];
+} px_round;
+/* begin, then `while (px_round_goes_on(s)) operations;`: they are called once, never where a graph
+ * did their work, twice where one could not be made. Between, nothing but operations on device
+ * memory and these arrays. Errors stick. */
+void px_round_begin(px_stream *s, const px_round *round);
+bool px_round_goes_on(px_stream *s);
+/* As many rows or a few more, up to `most`: so that few sizes come up. */
+int64_t px_round_rows(const px_stream *s, int64_t n, int64_t most);
+/* Graphs only where they are wanted, as they are at first. */
+void px_round_graphs(px_stream *s, bool wanted);
+typedef struct {
+    int64_t graphs, replayed, plain, refused; /* made; rounds done by one, and without; not made */
+} px_round_counts;
+px_round_counts px_rounds(const px_stream *s);
 
 /* --- loss head: log-probabilities without full logits --- */
 /* Targets: m-th is token id[m] predicted by row[m]; row ascending. */

@@ -185,6 +185,9 @@ void px_profile_close(px_stream *s) {
     if (s->backend->copied)
         px_str_format(&told, "copied: %.6f MB to the device, %.6f MB to the host\n",
                       (double)to_device / 1e6, (double)to_host / 1e6);
+    if (s->backend->round_begin && s->rounds.plain)
+        px_str_format(&told, "%lld steps without CUDA graphs, as each operation is waited for\n",
+                      (long long)s->rounds.plain);
     free(p);
     s->profile = NULL;
 }

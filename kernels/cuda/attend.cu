@@ -260,7 +260,8 @@ __global__ static void put_cache(cu_put_cache to, cu_mat k, cu_mat v) {
     const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
     if (n >= k.rows * k.cols) return;
     const int64_t t = n / k.cols, j = n % k.cols;
-    const int64_t at = to.places[t] + j / to.hd * 64 * to.hd + j % to.hd;
+    if (to.places[t] < 0) return;
+    const int64_t at = to.places[t] + to.layer + j / to.hd * 64 * to.hd + j % to.hd;
     cu_store(to.k, k.bf16, at, cu_get(k, t, j));
     cu_store(to.v, v.bf16, at, cu_get(v, t, j));
 }

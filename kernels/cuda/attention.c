@@ -105,20 +105,24 @@ static px_err *plan_keys(const px_attn *attn, cuda_plan *p) {
     return NULL;
 }
 
-static cu_attend attend_of(px_stream *s, const px_attn *attn, const cuda_plan *plan) {
+/* What the plan's tables do not decide. */
+static cu_attend attend_with(px_stream *s, const px_attn *attn) {
     if (attn->head_dim > HEAD_DIM_MOST)
         px_stream_fail(s, px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
                                      CUDA_NAME ": heads of %d values; at most %d", attn->head_dim,
                                      HEAD_DIM_MOST));
-    return (cu_attend){
-        .keys = {.list = cuda_upload(s, plan->list, (size_t)plan->n_list * sizeof *plan->list)},
-        .tiles = cuda_upload(s, plan->tiles, (size_t)plan->n_tiles * sizeof *plan->tiles),
-        .n_tiles = plan->n_tiles,
-        .H = attn->n_heads,
-        .Hkv = attn->n_kv_heads,
-        .hd = attn->head_dim,
-        .scale = attn->scale,
-        .factor = attn->scale * (float)M_LOG2E};
+    return (cu_attend){.H = attn->n_heads,
+                       .Hkv = attn->n_kv_heads,
+                       .hd = attn->head_dim,
+                       .scale = attn->scale,
+                       .factor = attn->scale * (float)M_LOG2E};
+}
+static cu_attend attend_of(px_stream *s, const px_attn *attn, const cuda_plan *plan) {
+    cu_attend a = attend_with(s, attn);
+    a.keys.list = cuda_upload(s, plan->list, (size_t)plan->n_list * sizeof *plan->list);
+    a.tiles = cuda_upload(s, plan->tiles, (size_t)plan->n_tiles * sizeof *plan->tiles);
+    a.n_tiles = plan->n_tiles;
+    return a;
 }
 
 void cuda_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
@@ -205,46 +209,71 @@ void cuda_cache_free(px_cache *cache) {
     free(c);
 }
 
-void cuda_cache_put(px_stream *s, const px_cached *at, px_mat k, px_mat v) {
+static int64_t pages_of(const px_stretch *t) {
+    return ((int64_t)t->position + t->end - t->begin + PX_PAGE - 1) / PX_PAGE;
+}
+
+void cuda_cached_count(const px_cached *at, int64_t *n_tiles, int64_t *n_list) {
+    *n_tiles = *n_list = 0;
+    for (int32_t i = 0; i < at->n; i++) {
+        *n_tiles += tiles_of(at->stretches[i].end - at->stretches[i].begin);
+        *n_list += pages_of(&at->stretches[i]);
+    }
+}
+
+void cuda_cached_places(const px_cached *at, int64_t rows, int64_t *places) {
     const cuda_cache *c = (const cuda_cache *)at->cache;
-    int64_t *places = px_scratch(s, (size_t)k.rows * sizeof *places + 1);
-    if (!places) return;
+    int64_t row = 0;
     for (int32_t i = 0; i < at->n; i++) {
         const px_stretch *t = &at->stretches[i];
-        for (int32_t row = t->begin; row < t->end; row++) {
-            const int64_t p = (int64_t)t->position + row - t->begin;
-            places[row] = t->pages[p / PX_PAGE] * c->page + at->layer * c->layer +
-                          p % PX_PAGE * c->base.shape.head_dim;
+        for (; row < t->end; row++) {
+            const int64_t p = t->position + row - t->begin;
+            places[row] = t->pages[p / PX_PAGE] * c->page + p % PX_PAGE * c->base.shape.head_dim;
         }
     }
-    const cu_put_cache to = {.k = c->k,
-                             .v = c->v,
-                             .places = cuda_upload(s, places, (size_t)k.rows * sizeof *places),
-                             .n_kv_heads = (int32_t)c->base.shape.n_kv_heads,
-                             .hd = (int32_t)c->base.shape.head_dim};
+    while (row < rows) places[row++] = -1;
+}
+
+/* A stretch's list is its pages. */
+void cuda_cached_tiles(const px_cached *at, cu_tile *tiles, int32_t *list) {
+    cuda_plan p = {.tiles = tiles, .list = list};
+    for (int32_t i = 0; i < at->n; i++) {
+        const px_stretch *t = &at->stretches[i];
+        const int64_t n = pages_of(t);
+        if (n) memcpy(p.list + p.n_list, t->pages, (size_t)n * sizeof *p.list);
+        add_tiles(&p, t->begin, t->end, t->position, p.n_list);
+        p.n_list += n;
+    }
+}
+
+void cuda_cache_put(px_stream *s, const px_cached *at, px_mat k, px_mat v) {
+    const cuda_cache *c = (const cuda_cache *)at->cache;
+    cu_put_cache to = {.k = c->k,
+                       .v = c->v,
+                       .layer = at->layer * c->layer,
+                       .n_kv_heads = (int32_t)c->base.shape.n_kv_heads,
+                       .hd = (int32_t)c->base.shape.head_dim};
+    const cuda_cached *tables = cuda_round_cached(s, at, k.rows);
+    if (tables) {
+        to.places = tables->places;
+    } else {
+        int64_t *places = px_scratch(s, (size_t)k.rows * sizeof *places + 1);
+        if (!places) return;
+        cuda_cached_places(at, k.rows, places);
+        to.places = cuda_upload(s, places, (size_t)k.rows * sizeof *places);
+    }
     const cu_mat from_k = cuda_mat(s, k, CUDA_IN), from_v = cuda_mat(s, v, CUDA_IN);
     if (cuda_ready(s)) cu_cache_put(cuda_queue(s), to, from_k, from_v);
     cuda_done(s);
 }
 
-/* A stretch's list is its pages. */
+/* PX_RUN_FAILED: no memory. */
 static px_err *plan_cached(const px_cached *at, cuda_plan *p) {
-    int64_t n_tiles = 0, n_list = 0;
-    for (int32_t i = 0; i < at->n; i++) {
-        const px_stretch *t = &at->stretches[i];
-        n_tiles += tiles_of(t->end - t->begin);
-        n_list += ((int64_t)t->position + t->end - t->begin + PX_PAGE - 1) / PX_PAGE;
-    }
-    p->tiles = malloc((size_t)n_tiles * sizeof *p->tiles + 1);
-    p->list = malloc((size_t)n_list * sizeof *p->list + 1);
+    cuda_cached_count(at, &p->n_tiles, &p->n_list);
+    p->tiles = malloc((size_t)p->n_tiles * sizeof *p->tiles + 1);
+    p->list = malloc((size_t)p->n_list * sizeof *p->list + 1);
     if (!p->tiles || !p->list) PX_FAIL(PX_RUN_FAILED, "out of memory");
-    for (int32_t i = 0; i < at->n; i++) {
-        const px_stretch *t = &at->stretches[i];
-        const int64_t n = ((int64_t)t->position + t->end - t->begin + PX_PAGE - 1) / PX_PAGE;
-        if (n) memcpy(p->list + p->n_list, t->pages, (size_t)n * sizeof *p->list);
-        add_tiles(p, t->begin, t->end, t->position, p->n_list);
-        p->n_list += n;
-    }
+    cuda_cached_tiles(at, p->tiles, p->list);
     return NULL;
 }
 
@@ -252,12 +281,18 @@ void cuda_attention_cached(px_stream *s, px_mat out, px_mat q, const px_cached *
                            const px_attn *attn) {
     const cuda_cache *c = (const cuda_cache *)at->cache;
     const int32_t bf16 = c->base.shape.type == PX_BF16;
+    const cuda_cached *tables = cuda_round_cached(s, at, q.rows);
     cuda_plan plan = {0};
-    px_err *err = plan_cached(at, &plan);
+    px_err *err = tables ? NULL : plan_cached(at, &plan);
     if (err) {
         px_stream_fail(s, err);
     } else {
-        cu_attend a = attend_of(s, attn, &plan);
+        cu_attend a = tables ? attend_with(s, attn) : attend_of(s, attn, &plan);
+        if (tables) {
+            a.keys.list = tables->list;
+            a.tiles = tables->tiles;
+            a.n_tiles = tables->n_tiles;
+        }
         a.out = cuda_mat(s, out, CUDA_OUT);
         a.q = cuda_mat(s, q, CUDA_IN);
         a.keys.k = (cu_mat){.data = c->k, .bf16 = bf16};

@@ -26,6 +26,7 @@ px_err *cuda_open(px_stream *s) {
 void cuda_close(px_stream *s) {
     cuda_state *c = s->state;
     if (!c) return;
+    cuda_rounds_close(s);
     if (c->gemms) cu_gemms_close(c->gemms);
     for (int i = 0; i < c->n_extra; i++) cu_free(c->extra[i]);
     free(c->extra);
@@ -42,6 +43,14 @@ void *cuda_memory_new(px_stream *s, size_t bytes) {
 void cuda_memory_free(px_stream *s, void *at) {
     cu_wait(cuda_queue(s));
     cu_free(at);
+}
+static void *cuda_memory_host_new(px_stream *s, size_t bytes) {
+    (void)s;
+    return cu_host_new(bytes);
+}
+static void cuda_memory_host_free(px_stream *s, void *at) {
+    cu_wait(cuda_queue(s));
+    cu_host_free(at);
 }
 void cuda_memory_copy(px_stream *s, void *to, const void *from, size_t bytes) {
     const int to_device = cu_is_device(to), from_device = cu_is_device(from);
@@ -77,6 +86,8 @@ const px_backend px_backend_cuda = {
     .close = cuda_close,
     .memory_new = cuda_memory_new,
     .memory_free = cuda_memory_free,
+    .memory_host_new = cuda_memory_host_new,
+    .memory_host_free = cuda_memory_host_free,
     .memory_copy = cuda_memory_copy,
     .memory_zero = cuda_memory_zero,
     .handle = cuda_handle,
@@ -84,6 +95,9 @@ const px_backend px_backend_cuda = {
     .range = cuda_range,
     .copied = cuda_copied,
     .peak = cuda_peak,
+    .round_begin = cuda_round_begin,
+    .round_goes_on = cuda_round_goes_on,
+    .round_rows = cuda_round_rows,
     .weight_new = cuda_weight_new,
     .weight_update = cuda_weight_update,
     .weight_free = cuda_weight_free,

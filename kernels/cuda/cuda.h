@@ -39,6 +39,7 @@ typedef struct {
     void **extra;
     int n_extra, extra_room;
     size_t extra_bytes;
+    struct cuda_rounds *rounds; /* round.c; NULL: none yet */
 } cuda_state;
 
 /* --- stage.c --- */
@@ -61,6 +62,27 @@ static inline cu_queue *cuda_queue(px_stream *s) { return ((cuda_state *)s->stat
 /* C = A · B, errors to the stream. */
 void cuda_gemm(px_stream *s, cu_gemm product);
 
+/* --- attention.c: stretches of sequences in a cache --- */
+void cuda_cached_count(const px_cached *at, int64_t *n_tiles, int64_t *n_list);
+/* Where each row's position lies, head 0 of layer 0; -1 for rows of no stretch. */
+void cuda_cached_places(const px_cached *at, int64_t rows, int64_t *places);
+void cuda_cached_tiles(const px_cached *at, cu_tile *tiles, int32_t *list);
+
+/* --- round.c --- */
+/* The same on the device. */
+typedef struct {
+    const int64_t *places;
+    const cu_tile *tiles;
+    const int32_t *list;
+    int64_t n_tiles;
+} cuda_cached;
+/* What the round under way brought over: the array, the stretches. NULL: not that. */
+const void *cuda_round_array(px_stream *s, const void *host, size_t bytes);
+const cuda_cached *cuda_round_cached(px_stream *s, const px_cached *at, int64_t rows);
+/* Whether launches are being kept for a graph: nothing of the host's may be read then. */
+bool cuda_round_captures(px_stream *s);
+void cuda_rounds_close(px_stream *s);
+
 /* --- weights --- */
 typedef struct {
     px_weight base;
@@ -76,6 +98,9 @@ px_memory_new_fn cuda_memory_new;
 px_memory_free_fn cuda_memory_free;
 px_memory_copy_fn cuda_memory_copy;
 px_memory_zero_fn cuda_memory_zero;
+px_round_begin_fn cuda_round_begin;
+px_round_goes_on_fn cuda_round_goes_on;
+px_round_rows_fn cuda_round_rows;
 px_weight_new_fn cuda_weight_new;
 px_weight_update_fn cuda_weight_update;
 px_weight_free_fn cuda_weight_free;

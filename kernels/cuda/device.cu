@@ -1,4 +1,4 @@
-/* device.cu - cards, memory, copies; errors stick to the queue until asked for. */
+/* device.cu - cards, memory, copies, graphs; errors stick to the queue until asked for. */
 #include "kernel.cuh"
 
 #include <stdio.h>
@@ -120,7 +120,22 @@ void *cu_new(size_t bytes) {
     (void)cudaGetLastError();
     return NULL;
 }
-void cu_free(void *at) { cudaFree(at); }
+static uint64_t n_frees;
+void cu_free(void *at) {
+    n_frees++;
+    cudaFree(at);
+}
+uint64_t cu_frees(void) { return n_frees; }
+
+void *cu_host_new(size_t bytes) {
+    void *at = NULL;
+    if (cudaMallocHost(&at, bytes ? bytes : 1) == cudaSuccess) return at;
+    (void)cudaGetLastError();
+    return NULL;
+}
+void cu_host_free(void *at) {
+    if (at) cudaFreeHost(at);
+}
 
 int cu_is_device(const void *at) {
     cudaPointerAttributes is;
@@ -165,4 +180,40 @@ const char *cu_error(cu_queue *q) {
     q->failed = false;
     memcpy(q->told, q->text, sizeof q->told);
     return q->told;
+}
+
+/* --- graphs --- */
+
+struct cu_graph {
+    cudaGraphExec_t it;
+};
+
+/* Relaxed: nothing that other threads do, or that a library does for itself, breaks it. */
+int cu_capture_begin(cu_queue *q) {
+    return note(q, cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeRelaxed),
+                "beginning a graph");
+}
+cu_graph *cu_capture_end(cu_queue *q, const char **why) {
+    cudaGraph_t graph = NULL;
+    cu_graph *out = (cu_graph *)calloc(1, sizeof *out);
+    note(q, cudaGetLastError(), "kernel");
+    const cudaError_t end = cudaStreamEndCapture(q->stream, &graph);
+    note(q, end, "ending a graph");
+    if (!out) note(q, cudaErrorMemoryAllocation, "a graph");
+    if (out && !q->failed && end == cudaSuccess)
+        note(q, cudaGraphInstantiate(&out->it, graph, 0), "making a graph");
+    if (graph) cudaGraphDestroy(graph);
+    if (out && !q->failed) return out;
+    (void)cudaGetLastError();
+    *why = cu_error(q);
+    free(out);
+    return NULL;
+}
+int cu_graph_launch(cu_queue *q, cu_graph *g) {
+    return note(q, cudaGraphLaunch(g->it, q->stream), "a graph");
+}
+void cu_graph_free(cu_graph *g) {
+    if (!g) return;
+    cudaGraphExecDestroy(g->it);
+    free(g);
 }

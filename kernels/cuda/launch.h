@@ -36,9 +36,14 @@ void cu_versions(int *runtime, int *driver);
 /* NULL: no memory. */
 void *cu_new(size_t bytes);
 void cu_free(void *at);
+/* How often memory was given back so far: a graph from before may hold what is gone. */
+uint64_t cu_frees(void);
+/* Host memory that is never paged out. NULL: no memory. */
+void *cu_host_new(size_t bytes);
+void cu_host_free(void *at);
 int cu_is_device(const void *at);
-/* 0 where it worked. Rows of `width` bytes; host memory may be used anew when a copy returns, but
- * is filled only after cu_wait. */
+/* 0 where it worked. Rows of `width` bytes; host memory may be used anew when a copy returns
+ * (cu_host_new's after cu_wait), but is filled only after cu_wait. */
 typedef enum { CU_TO_DEVICE, CU_TO_HOST, CU_INSIDE } cu_way;
 int cu_copy(cu_queue *q, void *to, const void *from, size_t bytes, cu_way way);
 typedef struct {
@@ -55,6 +60,16 @@ int cu_wait(cu_queue *q);
 const char *cu_error(cu_queue *q);
 /* The runtime's own stream, for cuBLASLt. */
 void *cu_stream_of(cu_queue *q);
+/* From begin to end the queue does nothing: what it is asked for is kept, and done by each launch
+ * of the graph, with the arguments that it had. Only kernels, copies inside the card and of
+ * cu_host_new's memory may be asked for; anything else breaks the capture. NULL: it is broken, or
+ * there are no graphs here; *why says what failed, borrowed, and the queue's errors are forgotten.
+ */
+typedef struct cu_graph cu_graph;
+int cu_capture_begin(cu_queue *q);
+cu_graph *cu_capture_end(cu_queue *q, const char **why);
+int cu_graph_launch(cu_queue *q, cu_graph *g);
+void cu_graph_free(cu_graph *g);
 
 /* Element (i, j) at data[i * stride + j], bf16 or f32. */
 typedef struct {
@@ -139,7 +154,7 @@ void cu_lora_down_backward(cu_queue *q, cu_mat dx, float *da, const float *du, c
 /* --- attend.cu: a tile is up to CU_TILE neighbouring rows of one path --- */
 enum { CU_TILE = 16, CU_KEYS = 32 };
 typedef struct {
-    int32_t row, n;   /* its rows */
+    int32_t row, n;   /* its rows, maybe none */
     int32_t position; /* of the first on its path */
     int32_t unused;
     int64_t keys; /* where the path begins in the list of keys */
@@ -175,7 +190,8 @@ void cu_attention_backward(cu_queue *q, const cu_attend_back *a);
 int cu_attention_backward_mma(cu_queue *q, const cu_attend_back *a);
 typedef struct {
     void *k, *v;
-    const int64_t *places; /* [rows]: of the row's position, head 0 of the layer */
+    const int64_t *places; /* [rows]: of the row's position, head 0 of layer 0; -1: not kept */
+    int64_t layer;         /* added */
     int32_t n_kv_heads, hd;
 } cu_put_cache;
 void cu_cache_put(cu_queue *q, cu_put_cache to, cu_mat k, cu_mat v);

@@ -47,8 +47,16 @@ void *cuda_room(px_stream *s, size_t bytes) {
     return at;
 }
 
+/* A graph would read and write the host's memory of this moment again and again. */
+static bool is_refused(px_stream *s) {
+    if (!cuda_round_captures(s)) return false;
+    cuda_note(s, "an operation on the host's memory");
+    return true;
+}
+
 static void *stage(px_stream *s, cuda_staged item, cuda_use use) {
     cuda_state *c = s->state;
+    if (is_refused(s)) return NULL;
     item.device = cuda_room(s, item.pitch * item.height);
     item.back = (use & CUDA_OUT) != 0;
     if (!item.device) return NULL;
@@ -66,7 +74,9 @@ static void *stage(px_stream *s, cuda_staged item, cuda_use use) {
 }
 
 void *cuda_array(px_stream *s, const void *p, size_t bytes, cuda_use use) {
-    if (!p || bytes == 0 || cu_is_device(p)) return (void *)(uintptr_t)p;
+    if (!p || bytes == 0) return (void *)(uintptr_t)p;
+    const void *there = use == CUDA_IN ? cuda_round_array(s, p, bytes) : NULL;
+    if (there || cu_is_device(p)) return (void *)(uintptr_t)(there ? there : p);
     return stage(s,
                  (cuda_staged){.host = (void *)(uintptr_t)p,
                                .host_pitch = bytes,
@@ -92,6 +102,7 @@ cu_mat cuda_mat(px_stream *s, px_mat m, cuda_use use) {
 }
 
 const void *cuda_upload(px_stream *s, const void *p, size_t bytes) {
+    if (is_refused(s)) return NULL;
     void *at = cuda_room(s, bytes);
     if (at) cu_copy(cuda_queue(s), at, p, bytes, CU_TO_DEVICE);
     return at;

@@ -42,6 +42,64 @@ bool copy_is_sound(const void *to, const void *from, size_t bytes, cudaMemcpyKin
     return false;
 }
 
+piece *pinned;
+size_t n_pinned;
+
+bool is_pinned(const void *at, size_t bytes) {
+    for (size_t i = 0; i < n_pinned; i++)
+        if ((const char *)at >= pinned[i].at &&
+            (const char *)at + bytes <= pinned[i].at + pinned[i].bytes)
+            return true;
+    return false;
+}
+
+struct copy {
+    void *to;
+    size_t to_pitch;
+    const void *from;
+    size_t from_pitch, width, height;
+    cudaMemcpyKind kind;
+};
+bool rows_copy(const copy &c) {
+    for (size_t i = 0; i < c.height; i++) {
+        char *to = (char *)c.to + i * c.to_pitch;
+        const char *from = (const char *)c.from + i * c.from_pitch;
+        if (!copy_is_sound(to, from, c.width, c.kind)) return false;
+        if (c.width) memmove(to, from, c.width);
+    }
+    return true;
+}
+void kept_copy(void *it) { rows_copy(*(const copy *)it); }
+/* Now, or for the stream's graph, which takes no memory that may be paged out. */
+cudaError_t copy_on(cudaStream_t s, const copy &c) {
+    if (simt_is_captured(s)) {
+        const size_t to_bytes = c.height ? (c.height - 1) * c.to_pitch + c.width : 0;
+        const size_t from_bytes = c.height ? (c.height - 1) * c.from_pitch + c.width : 0;
+        if (c.kind == cudaMemcpyDeviceToHost && !is_pinned(c.to, to_bytes))
+            return simt_forbidden(s);
+        if (c.kind == cudaMemcpyHostToDevice && !is_pinned(c.from, from_bytes))
+            return simt_forbidden(s);
+        return simt_keep(s, kept_copy, &c, sizeof c);
+    }
+    simt_settle();
+    return rows_copy(c) ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+struct setting {
+    void *at;
+    int value;
+    size_t bytes;
+};
+bool set_bytes(const setting &s) {
+    if (s.bytes && !simt_is_device(s.at, s.bytes)) {
+        simt_breach("%p is set, which is no device memory of %zu bytes", s.at, s.bytes);
+        return false;
+    }
+    if (s.bytes) memset(s.at, s.value, s.bytes);
+    return true;
+}
+void kept_setting(void *it) { set_bytes(*(const setting *)it); }
+
 } // namespace
 
 int (*simt_pending)();
@@ -73,6 +131,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 }
 
 cudaError_t cudaMalloc(void **out, size_t bytes) {
+    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
     if (n_pieces == room) {
         const size_t wider = room ? 2 * room : 64;
         piece *more = (piece *)realloc(pieces, wider * sizeof *more);
@@ -93,6 +152,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
 }
 cudaError_t cudaFree(void *at) {
     if (!at) return cudaSuccess;
+    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
     const size_t i = after((const char *)at);
     if (i == 0 || pieces[i - 1].at != at) {
         simt_breach("cudaFree of %p, which is no piece of device memory", at);
@@ -111,56 +171,69 @@ cudaError_t cudaFree(void *at) {
     return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at) {
-    out->type = simt_is_device(at, 1) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+    out->type = simt_is_device(at, 1) ? cudaMemoryTypeDevice
+                : is_pinned(at, 1)    ? cudaMemoryTypeHost
+                                      : cudaMemoryTypeUnregistered;
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
-    simt_settle();
-    if (!copy_is_sound(to, from, bytes, kind)) return cudaErrorLaunchFailure;
-    if (bytes) memmove(to, from, bytes);
+cudaError_t cudaMallocHost(void **out, size_t bytes) {
+    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
+    piece *more = (piece *)realloc(pinned, (n_pinned + 1) * sizeof *more);
+    if (!more) return cudaErrorMemoryAllocation;
+    pinned = more;
+    char *at = (char *)malloc(bytes + 1);
+    if (!at) return cudaErrorMemoryAllocation;
+    pinned[n_pinned++] = piece{at, bytes};
+    *out = at;
     return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void *at) {
+    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
+    for (size_t i = 0; i < n_pinned; i++) {
+        if (pinned[i].at != at) continue;
+        free(at);
+        pinned[i] = pinned[--n_pinned];
+        if (n_pinned == 0) {
+            free(pinned);
+            pinned = nullptr;
+        }
+        return cudaSuccess;
+    }
+    simt_breach("cudaFreeHost of %p, which cudaMallocHost did not give", at);
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t s) {
+    return copy_on(s, copy{to, bytes, from, bytes, bytes, 1, kind});
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t) {
+                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t s) {
+    return copy_on(s, copy{to, to_pitch, from, from_pitch, width, height, kind});
+}
+cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s) {
+    const setting it = {at, value, bytes};
+    if (simt_is_captured(s)) return simt_keep(s, kept_setting, &it, sizeof it);
     simt_settle();
-    for (size_t i = 0; i < height; i++) {
-        char *row_to = (char *)to + i * to_pitch;
-        const char *row_from = (const char *)from + i * from_pitch;
-        if (!copy_is_sound(row_to, row_from, width, kind)) return cudaErrorLaunchFailure;
-        if (width) memmove(row_to, row_from, width);
-    }
-    return cudaSuccess;
+    return set_bytes(it) ? cudaSuccess : cudaErrorLaunchFailure;
 }
-cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t) {
-    simt_settle();
-    if (bytes && !simt_is_device(at, bytes)) {
-        simt_breach("%p is set, which is no device memory of %zu bytes", at, bytes);
-        return cudaErrorLaunchFailure;
-    }
-    if (bytes) memset(at, value, bytes);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreate(cudaStream_t *out) {
-    *out = nullptr;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 
 /* A breach shows as a failed launch would, with its text. */
 static char text[512];
 cudaError_t cudaGetLastError() {
     const char *breach = simt_error();
-    if (!breach) return cudaSuccess;
+    if (!breach) return simt_late_error();
     strncpy(text, breach, sizeof text - 1);
     return cudaErrorLaunchFailure;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t s) {
+    if (const cudaError_t code = s ? simt_forbidden(s) : cudaSuccess) return code;
     simt_settle();
     return cudaSuccess;
 }
-cudaError_t cudaStreamQuery(cudaStream_t) {
+cudaError_t cudaStreamQuery(cudaStream_t s) {
+    if (const cudaError_t code = s ? simt_forbidden(s) : cudaSuccess) return code;
     return simt_pending && simt_pending() ? cudaErrorNotReady : cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *version) {
@@ -173,5 +246,7 @@ cudaError_t cudaDriverGetVersion(int *version) {
 }
 const char *cudaGetErrorString(cudaError_t code) {
     if (code == cudaErrorMemoryAllocation) return "out of memory";
+    if (code == cudaErrorStreamCaptureUnsupported) return "not allowed while a stream is captured";
+    if (code == cudaErrorStreamCaptureInvalidated) return "the capture was broken before";
     return code == cudaErrorLaunchFailure && text[0] ? text : "another error";
 }

@@ -242,8 +242,8 @@ const char *simt_error(void) {
 void simt_check(int on) { check_wanted = on != 0; }
 void simt_order(int order) { order_of_all = order; }
 
-void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
-                 void *argument) {
+void simt_run(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
+              void *argument) {
     simt.kernel = name;
     simt_settle();
     if (!is_launchable(grid, block, shared) || !get_memory()) return;

@@ -94,12 +94,17 @@ void simt_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]);
 
 /* --- launching --- */
 void *simt_shared();
-void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
-                 void *argument);
+typedef struct simt_stream *cudaStream_t;
+/* A captured stream keeps the launch, with a copy of the argument's bytes, for its graph. */
+void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
+                 void (*run)(void *), void *argument, size_t bytes);
 template <typename F>
-static inline void simt_launch_of(const char *name, dim3 grid, dim3 block, size_t shared, F body) {
+static inline void simt_launch_of(const char *name, dim3 grid, dim3 block, size_t shared,
+                                  cudaStream_t stream, F body) {
+    static_assert(__is_trivially_copyable(F), "kernels' arguments are plain values");
     simt_launch(
-        name, grid, block, shared, [](void *it) { (*static_cast<F *>(it))(); }, &body);
+        name, grid, block, shared, stream, [](void *it) { (*static_cast<F *>(it))(); }, &body,
+        sizeof body);
 }
 
 /* --- the host's side of the tests --- */
@@ -110,17 +115,22 @@ const char *simt_error(void);
 void simt_check(int on);
 /* 0: blocks and threads in order; 1: backwards; n > 1: blocks shuffled by n. */
 void simt_order(int order);
+/* For stand-ins that compute on the host: 1: the stream is captured, and its graph will call run
+ * with a copy of these bytes; 0: it is not, so compute now. */
+int simt_later(void *stream, void (*run)(void *), const void *argument, size_t bytes);
 }
 
 /* --- stand-ins for the few calls of the CUDA runtime that kernels/cuda makes --- */
 typedef int cudaError_t;
 enum {
     cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorNotReady = 600,
-    cudaErrorLaunchFailure = 719
+    cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901
 };
-typedef struct simt_stream *cudaStream_t;
 typedef enum {
     cudaMemcpyHostToDevice = 1,
     cudaMemcpyDeviceToHost,
@@ -142,6 +152,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int device);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *at);
+cudaError_t cudaMallocHost(void **out, size_t bytes);
+cudaError_t cudaFreeHost(void *at);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t s);
@@ -151,6 +163,19 @@ cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaStreamCreate(cudaStream_t *out);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal,
+    cudaStreamCaptureModeThreadLocal,
+    cudaStreamCaptureModeRelaxed
+};
+typedef struct simt_graph *cudaGraph_t;
+typedef struct simt_graph *cudaGraphExec_t;
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned long long flags);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s);
 cudaError_t cudaGetLastError();
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaDriverGetVersion(int *version);

@@ -23,6 +23,16 @@ extern simt_now simt;
 
 /* Keeps the first text. */
 void simt_breach(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Runs a kernel, now. */
+void simt_run(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
+              void *argument);
+/* graph.cc. Whether the stream is captured; keeps run, with a copy of these bytes, for its graph;
+ * what may not be asked for while it (NULL: any stream) is captured breaks the capture, an error;
+ * and the error of a launch that could not return it. */
+bool simt_is_captured(cudaStream_t s);
+cudaError_t simt_keep(cudaStream_t s, void (*run)(void *), const void *argument, size_t bytes);
+cudaError_t simt_forbidden(cudaStream_t s);
+cudaError_t simt_late_error();
 /* memory.cc: whether [at, at + bytes) lies in device memory. */
 bool simt_is_device(const void *at, size_t bytes);
 /* Something that others were asked to do on the stream (nccl/nccl.cc), or NULL: not 0 while it is

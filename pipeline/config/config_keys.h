@@ -94,6 +94,7 @@ typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
     KEY("generate.logprobs", i64, generate_logprobs, 0, 0, 100, N, "so many best alternatives with each token") \
     KEY("generate.batch", i64, generate_batch, 32, 1, 4096, N, "answers under way at once, per rank") \
     KEY("generate.cache_tokens", i64, generate_cache_tokens, 0, 0, 1000000000, N, "positions in the key-value cache of a rank; 0: 2048 an answer under way") \
+    KEY("generate.graphs", bool, generate_graphs, true, 0, 0, N, "on a GPU, steps are replayed from CUDA graphs; the same bits") \
     KEY("sim.condition", choice, sim_condition, PX_SIM_CONVERSE, 0, "judge converse", N, "judge: simulated participants rank given transcripts; converse: they also write the messages and the arms answer") \
     KEY("sim.player", choice, sim_player, PX_SIM_LOCAL, 0, "local http", N, "who plays them: a model here, or sim.endpoint") \
     KEY("sim.model", text, sim_model, "", 0, 0, N, "model of a local player; empty: model.path") \

@@ -111,10 +111,10 @@ static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
     e->wanted_of = malloc(rows * sizeof *e->wanted_of);
     e->stretches = malloc((batch + 1) * sizeof *e->stretches);
     e->soft_rows = malloc((batch * (size_t)e->soft * (size_t)shape->d + 1) * sizeof(float));
-    e->logits = malloc(batch * vocab * sizeof *e->logits);
+    PX_PASS(px_memory_host_new(e->stream, batch * vocab * sizeof *e->logits, (void **)&e->logits));
     e->candidates = malloc(2 * (size_t)e->threads * vocab * sizeof *e->candidates);
     e->raw = malloc((size_t)e->threads * vocab * sizeof *e->raw);
-    if (!e->ids || !e->wanted || !e->wanted_of || !e->stretches || !e->soft_rows || !e->logits ||
+    if (!e->ids || !e->wanted || !e->wanted_of || !e->stretches || !e->soft_rows ||
         !e->candidates || !e->raw)
         PX_NO_MEMORY();
     return NULL;
@@ -161,13 +161,14 @@ void px_engine_close(px_engine *e) {
     px_pass_free(e->pass);
     px_cache_free(e->cache);
     px_model_free(e->model);
+    if (e->logits) px_memory_host_free(e->stream, e->logits);
     px_stream_close(e->stream);
     if (e->run.arena) px_run_close(&e->run);
     pool_fini(&e->pool);
     spelling_free(e->spell);
     free(e->model_path);
     free(e->ids), free(e->wanted), free(e->wanted_of), free(e->stretches);
-    free(e->soft_rows), free(e->logits), free(e->candidates), free(e->raw);
+    free(e->soft_rows), free(e->candidates), free(e->raw);
     free(e);
 }
 
@@ -178,7 +179,11 @@ int32_t px_engine_soft_tokens(const px_engine *e) { return e->soft; }
 int64_t px_engine_positions(const px_engine *e) { return e->positions; }
 bool px_engine_idle(const px_engine *e) { return e->waiting.n == 0 && e->running.n == 0; }
 int32_t px_engine_waiting(const px_engine *e) { return e->waiting.n; }
-px_engine_counts px_engine_count(const px_engine *e) { return e->counts; }
+px_engine_counts px_engine_count(const px_engine *e) {
+    px_engine_counts counts = e->counts;
+    counts.rounds = px_rounds(e->stream);
+    return counts;
+}
 
 px_tokenizer *px_engine_tokenizer(px_engine *e) { return e->tok; }
 px_template *px_engine_template(px_engine *e) { return e->tmpl; }

@@ -110,6 +110,7 @@ int32_t px_engine_waiting(const px_engine *engine);
 typedef struct {
     int64_t prompt_rows, shared_rows, new_tokens, steps;
     int64_t cache_bytes;
+    px_round_counts rounds; /* steps by CUDA graphs, and without */
 } px_engine_counts;
 px_engine_counts px_engine_count(const px_engine *engine);
 

@@ -102,5 +102,7 @@ px_err *px_model_stream(const px_config *config, int threads, px_stream **out) {
                 "device \"%s\" is not in this build: cmake --preset cuda makes one for GPUs "
                 "(docs/cuda.md); \"cpu\" is accepted here",
                 name);
-    return px_stream_open(name, threads, out);
+    PX_PASS(px_stream_open(name, threads, out));
+    px_round_graphs(*out, config->generate_graphs);
+    return NULL;
 }

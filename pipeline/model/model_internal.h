@@ -158,9 +158,10 @@ struct px_pass {
     float *du;            /* [n, largest R] */
     char *mid_rows, *delta_rows, *h_rows; /* [n_rows, d]: wanted rows at the end */
     float *rms_rows, *lse_rows, *ew;      /* [n_rows], [n_rows], [n_rows, d] */
-    int32_t *positions;                   /* [n]: of a step's rows */
+    int32_t *ids, *positions, *rows;      /* [n], [n], [n_rows]: of a step's rows; the host's */
+    float *logits; /* [n_rows, vocab] of a GPU's model that generates, on their way to the host */
     px_arena *arena;
-    /* A GPU's backend: all of the above but positions are pieces of this. NULL on the CPU. */
+    /* A GPU's backend: all of the above but the host's are pieces of this. NULL on the CPU. */
     px_stream *stream;
     char *apart;
     size_t apart_bytes;

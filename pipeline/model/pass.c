@@ -67,6 +67,8 @@ static void take_working(px_pass *pass, const px_model *model) {
     pass->h_rows = take(pass, rows * d, size);
     pass->rms_rows = take(pass, rows, sizeof(float));
     pass->lse_rows = take(pass, rows, sizeof(float));
+    if (model->generate && px_memory_is_apart(pass->stream))
+        pass->logits = take(pass, rows * (size_t)shape->vocab, sizeof(float));
     if (!pass->backward) return;
     pass->dx = take(pass, n * d, size);
     pass->ds = take(pass, n * (size_t)PX_MAX(shape->ffn, model->width_q), size);
@@ -78,12 +80,16 @@ static void take_working(px_pass *pass, const px_model *model) {
 /* On a GPU: how much it takes, then one piece for all. */
 static px_err *take_all(px_pass *pass, const px_model *model) {
     void *apart = NULL;
+    pass->ids = px_take_raw(pass->arena, int32_t, pass->n_max);
     pass->positions = px_take_raw(pass->arena, int32_t, pass->n_max);
+    pass->rows = px_take_raw(pass->arena, int32_t, pass->rows_max);
     take_layers(pass, model);
     take_working(pass, model);
     PX_PASS(px_arena_ok(pass->arena));
     if (!px_memory_is_apart(pass->stream)) return NULL;
     PX_PASS(px_memory_new(pass->stream, pass->apart_bytes, &apart));
+    /* Rows that are nobody's are computed with: let them be numbers. */
+    if (model->generate) px_memory_zero(pass->stream, apart, pass->apart_bytes);
     pass->apart = apart;
     pass->apart_bytes = 0;
     take_layers(pass, model);

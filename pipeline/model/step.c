@@ -1,4 +1,6 @@
 /* step.c - see model.h: some rows of sequences whose earlier positions are in a cache. */
+#include <string.h>
+
 #include "model_internal.h"
 
 px_cache_shape px_model_cache_shape(const px_model *model, int64_t n_pages) {
@@ -57,6 +59,31 @@ static px_err *positions_fill(px_model *model, px_pass *pass, const px_step *ste
     return px_model_positions(model, most);
 }
 
+/* Where each sequence has one row and all are wanted, a few rows that are nobody's may follow, so
+ * that few shapes come up: their number with them. */
+static int32_t rows_of(const px_model *model, const px_pass *pass, const px_step *step) {
+    if (step->n != step->n_stretches || step->n != step->n_rows || step->n_soft > 0) return step->n;
+    return (int32_t)px_round_rows(model->s, step->n, PX_MIN(pass->n_max, pass->rows_max));
+}
+
+/* The pass's copies of the step's tables. */
+static px_slot slot_of(const px_model *model, px_pass *pass, const px_step *step) {
+    const int32_t n = rows_of(model, pass, step), more = n - step->n;
+    memcpy(pass->ids, step->ids, (size_t)step->n * sizeof *pass->ids);
+    if (step->n_rows > 0) memcpy(pass->rows, step->rows, (size_t)step->n_rows * sizeof *pass->rows);
+    for (int32_t i = step->n; i < n; i++) {
+        pass->ids[i] = pass->positions[i] = 0;
+        pass->rows[i] = i;
+    }
+    return (px_slot){.n = n,
+                     .ids = pass->ids,
+                     .positions = pass->positions,
+                     .soft = step->soft,
+                     .n_soft = step->n_soft,
+                     .rows = pass->rows,
+                     .n_rows = step->n_rows + more};
+}
+
 px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const px_params *params,
                       float *logits) {
     px_cached cached = {step->cache, 0, step->stretches, step->n_stretches};
@@ -64,18 +91,29 @@ px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const
     PX_PASS(positions_fill(model, pass, step));
     if (step->n == 0) return NULL;
     if (model->entered != params) PX_PASS(px_adapters_enter(model, params, false));
-    const px_slot slot = {.n = step->n,
-                          .ids = step->ids,
-                          .positions = pass->positions,
-                          .soft = step->soft,
-                          .n_soft = step->n_soft,
-                          .rows = step->rows,
-                          .n_rows = step->n_rows};
+    const px_slot slot = slot_of(model, pass, step);
     const px_run_pass r = {model, pass, &slot, {.params = params}, &cached, false};
-    px_mat delta = px_pass_mat(model, pass, pass->delta, 0, step->n, model->shape.d);
-    px_layers_run(&r, delta);
-    if (step->n_rows > 0)
-        px_op_linear(model->s, px_mat_of(logits, PX_F32, step->n_rows, model->shape.vocab),
-                     px_last_norm(&r, delta), model->head, false);
+    const int64_t vocab = model->shape.vocab;
+    const px_round round = {
+        .n = slot.n,
+        .n_rows = slot.n_rows,
+        .n_soft = slot.n_soft * model->shape.d,
+        .ids = slot.ids,
+        .positions = slot.positions,
+        .rows = slot.rows,
+        .soft = slot.soft,
+        .cached = &cached,
+        .same = {model, pass, params, params ? px_adapter_values(model, params) : NULL}};
+    px_mat delta = px_pass_mat(model, pass, pass->delta, 0, slot.n, model->shape.d);
+    float *to = pass->logits ? pass->logits : logits;
+    px_round_begin(model->s, &round);
+    while (px_round_goes_on(model->s)) {
+        px_layers_run(&r, delta);
+        if (slot.n_rows > 0)
+            px_op_linear(model->s, px_mat_of(to, PX_F32, slot.n_rows, vocab),
+                         px_last_norm(&r, delta), model->head, false);
+    }
+    if (pass->logits)
+        px_memory_copy(model->s, logits, to, (size_t)(step->n_rows * vocab) * sizeof *logits);
     return px_stream_ok(model->s);
 }

@@ -22,7 +22,7 @@ done
 [ -n "$out" ] || DIE_CODE=2 die "give the folder to make"
 [ ! -e "$out" ] || DIE_CODE=2 die "$out exists: remove it, or name another"
 jobs/install.sh --cuda
-unit=(test_ops_rows test_ops_layers test_ops_lora test_ops_linear test_ops_exact test_attention test_head test_cached)
+unit=(test_ops_rows test_ops_layers test_ops_lora test_ops_linear test_ops_exact test_attention test_head test_cached test_graphs)
 if [ -z "$from" ]; then
     from=build-pack
     CUDACXX=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)} cmake -S . -B $from -G Ninja \

@@ -42,7 +42,7 @@ else
     X=build-cuda/prismx with=env unit=build-cuda/tests/unit
 fi
 "$X" doctor | grep 'gpu\.'
-for test in ops_rows ops_layers ops_lora ops_linear ops_exact attention head cached; do
+for test in ops_rows ops_layers ops_lora ops_linear ops_exact attention head cached graphs; do
     [ -x "$unit/test_$test" ] || continue
     part "$test" env PX_TEST_BACKEND=cuda "$with" "$unit/test_$test"
     command -v compute-sanitizer >/dev/null || continue
@@ -103,8 +103,20 @@ for shape in ${PX_SHAPES:-smollm2-135m llama-3.2-1b llama-3.1-8b}; do
         --set train.steps=2 --set device=cuda --profile --out "$T/profile-$shape" >"$T/profile" 2>/dev/null && cat "$T/profile"
     number "of the card's bf16 peak, $shape, whole step" "$(awk '$1 == "all" { print $(NF - 1), $NF }' "$T/profile" 2>/dev/null)"
     awk 'BEGIN { for (i = 0; i < 256; i++) printf "{\"id\":\"p%d\",\"messages\":[{\"role\":\"user\",\"content\":\"Tell me about number %d and its neighbours.\"}]}\n", i, i }' >"$T/p.jsonl"
-    number "decoding, $shape, 64 at once, tokens/s" "$("$X" generate --model "$m" --prompts "$T/p.jsonl" --out "$T/a.jsonl" --overwrite --max-new-tokens 128 \
-        --ignore-eos --temperature 0 --batch 64 --set device=cuda 2>/dev/null | sed -n 's/.*(\([0-9]*\) a second.*/\1/p' | head -n 1)"
+    for graphs in true false; do # the same answers, and the debug log says that steps were replayed
+        for batch in 64 1; do
+            head -n $((batch * 4)) "$T/p.jsonl" >"$T/p-$batch.jsonl"
+            PRISMX_LOG=debug "$X" generate --model "$m" --prompts "$T/p-$batch.jsonl" --out "$T/a-$graphs-$batch.jsonl" \
+                --overwrite --max-new-tokens 128 --ignore-eos --temperature 0 --batch $batch --set device=cuda \
+                --set generate.graphs=$graphs >"$T/generated" 2>"$T/graphs-$graphs-$batch"
+            number "decoding, $shape, $batch at once, graphs $graphs, tokens/s" \
+                "$(sed -n 's/.*(\([0-9]*\) a second.*/\1/p' "$T/generated" | head -n 1)"
+        done
+    done
+    for batch in 64 1; do
+        part "graphs-replayed-$shape-$batch" grep -E 'steps: [1-9][0-9]* by [1-9][0-9]* CUDA graphs' "$T/graphs-true-$batch"
+        part "graphs-same-answers-$shape-$batch" cmp "$T/a-true-$batch.jsonl" "$T/a-false-$batch.jsonl"
+    done
     if python3 -c 'import torch, transformers' 2>/dev/null; then
         number "the same by transformers, tokens/s" "$(python3 tests/gpu/decode_peer.py "$m" 64 128 2>/dev/null | tail -n 1)"
         ! python3 -c 'import peft' 2>/dev/null ||

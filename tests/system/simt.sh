@@ -115,5 +115,17 @@ for bits in q8_0 q4_1; do
     done
     same "generate-$bits-same" "$(cat $bits-3.jsonl)" "$(cat $bits-1.jsonl)"
 done
+# Steps replayed from CUDA graphs, launched one operation at a time, and timed, which says that there are no graphs.
+graphs=("$X" generate --prompts more.jsonl --temperature 0.7 --max-new-tokens 8 --set threads=1 --set device=simt --batch 2)
+check generate-graphs env PRISMX_LOG=debug "${graphs[@]}" --model tiny --out graphs.jsonl
+same generate-graphs-replayed "$(grep -cE 'steps: [1-9][0-9]* by [1-9][0-9]* CUDA graphs' "$T/err")" 1
+check generate-no-graphs env PRISMX_LOG=debug "${graphs[@]}" --model tiny --out plain.jsonl --set generate.graphs=false
+same generate-no-graphs-replayed "$(grep -c 'steps: 0 by 0 CUDA graphs' "$T/err")" 1
+same generate-graphs-same "$(cat graphs.jsonl)" "$(cat plain.jsonl)"
+check generate-graphs-run "${graphs[@]}" --run simt --out run-graphs.jsonl
+check generate-no-graphs-run "${graphs[@]}" --run simt --out run-plain.jsonl --profile --set generate.graphs=false
+same generate-graphs-run-same "$(cat run-graphs.jsonl)" "$(cat run-plain.jsonl)"
+check generate-profile "${graphs[@]}" --model tiny --out timed.jsonl --profile
+same generate-profile-says "$(grep -c 'steps without CUDA graphs' "$T/out")" 1
 refuses cuda-is-not-here 2 'device "cuda" is not in this build.*|no GPU' "$X" train "${config[@]}" --set device=cuda --out none
 finish

@@ -4,7 +4,7 @@
 #include "simt.h"
 
 #define LAUNCH(kernel, grid, block, shared, ...)                                                   \
-    simt_launch_of(#kernel, grid, block, shared, [=] { kernel(__VA_ARGS__); })
+    simt_launch_of(#kernel, grid, block, shared, nullptr, [=] { kernel(__VA_ARGS__); })
 
 void *device_new(size_t bytes) {
     void *at = NULL;
@@ -137,3 +137,51 @@ __global__ static void mma(float *c, const uint16_t *a, const uint16_t *b) {
 void test_mma(float *c, const uint16_t *a, const uint16_t *b) { LAUNCH(mma, 1, 32, 0, c, a, b); }
 
 void test_too_many_threads(int *out) { LAUNCH(blocks_write_one, 1, 2048, 0, out); }
+
+/* --- graphs --- */
+
+static cudaStream_t stream;
+static cudaGraphExec_t graph;
+
+static const char *text_of(cudaError_t code) {
+    return code == cudaSuccess ? "" : cudaGetErrorString(code);
+}
+const char *graph_begin(void) {
+    if (!stream && cudaStreamCreate(&stream) != cudaSuccess) return "no stream";
+    return text_of(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+}
+__global__ static void store(int *out, int value) {
+    if (threadIdx.x == 0) out[0] = value;
+}
+void graph_store(int *out, int value) {
+    simt_launch_of("store", 1, 32, 0, stream, [=] { store(out, value); });
+}
+const char *graph_copy(void *to, const void *from, size_t bytes, int to_device) {
+    return text_of(cudaMemcpyAsync(
+        to, from, bytes, to_device ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost, stream));
+}
+const char *graph_wait(void) { return text_of(cudaStreamSynchronize(stream)); }
+const char *graph_memory(void) {
+    void *at = NULL;
+    return text_of(cudaMalloc(&at, 4));
+}
+const char *graph_end(void) {
+    cudaGraph_t it = NULL;
+    const cudaError_t code = cudaStreamEndCapture(stream, &it);
+    if (code != cudaSuccess) return text_of(code);
+    const cudaError_t made = cudaGraphInstantiate(&graph, it, 0);
+    cudaGraphDestroy(it);
+    return text_of(made);
+}
+const char *graph_launch(void) { return text_of(cudaGraphLaunch(graph, stream)); }
+void graph_free(void) {
+    if (graph) cudaGraphExecDestroy(graph);
+    if (stream) cudaStreamDestroy(stream);
+    graph = NULL;
+    stream = NULL;
+}
+void *pinned_new(size_t bytes) {
+    void *at = NULL;
+    return cudaMallocHost(&at, bytes) == cudaSuccess ? at : NULL;
+}
+void pinned_free(void *at) { cudaFreeHost(at); }

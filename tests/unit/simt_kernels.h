@@ -40,6 +40,19 @@ void test_histogram(int *out, const int *values, int n);
 /* c [16, 8] = a [16, 16] · b [16, 8] through fragments; a, b bf16. */
 void test_mma(float *c, const uint16_t *a, const uint16_t *b);
 void test_too_many_threads(int *out);
+/* Between begin and end a stream is captured: out[0] = value, by a kernel; what else may be asked
+ * for of a stream, each "" or the error. */
+const char *graph_begin(void);
+void graph_store(int *out, int value);
+const char *graph_copy(void *to, const void *from, size_t bytes, int to_device);
+const char *graph_wait(void);
+const char *graph_memory(void);
+/* "" and a graph that can be launched, or the error. */
+const char *graph_end(void);
+const char *graph_launch(void);
+void graph_free(void);
+void *pinned_new(size_t bytes);
+void pinned_free(void *at);
 
 #ifdef __cplusplus
 }

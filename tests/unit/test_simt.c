@@ -157,6 +157,58 @@ static void fragments_multiply(void **state) {
     device_free(a), device_free(b), device_free(c);
 }
 
+/* Nothing happens while a stream is captured; a launch of the graph does what was asked for with
+ * the arguments of then and what memory holds now, old or not. */
+static void graphs_keep_arguments(void **state) {
+    (void)state;
+    int *out = device_new(2 * sizeof *out), *table = pinned_new(sizeof *table), value = 5;
+    out[0] = out[1] = 1;
+    *table = 7;
+    assert_string_equal(graph_begin(), "");
+    graph_store(out, value);
+    value = 6;
+    assert_string_equal(graph_copy(out + 1, table, sizeof *table, 1), "");
+    assert_int_equal(out[0] + out[1], 2);
+    assert_string_equal(graph_end(), "");
+    assert_int_equal(out[0] + out[1], 2);
+    assert_string_equal(graph_launch(), "");
+    assert_int_equal(out[0] + value, 11);
+    assert_int_equal(out[1], 7);
+    out[0] = 0;
+    *table = 8;
+    assert_string_equal(graph_launch(), "");
+    assert_int_equal(out[0], 5);
+    assert_int_equal(out[1], 8);
+    assert_nothing_found();
+    graph_store(out, 9); /* no longer captured */
+    assert_int_equal(out[0], 9);
+    /* A graph does not notice that its memory was given back: whoever looks does. */
+    device_free(out);
+    assert_string_equal(graph_launch(), "");
+    assert_found("no device memory", "store");
+    pinned_free(table);
+    graph_free();
+}
+
+static void graphs_refuse(void **state) {
+    (void)state;
+    static int pageable;
+    int *out = device_new(sizeof *out);
+    for (int what = 0; what < 4; what++) {
+        const char *text = graph_begin();
+        assert_string_equal(text, "");
+        if (what == 0) text = graph_copy(out, &pageable, sizeof pageable, 1);
+        if (what == 1) text = graph_copy(&pageable, out, sizeof pageable, 0);
+        if (what == 2) text = graph_wait();
+        if (what == 3) text = graph_memory();
+        assert_non_null(strstr(text, "not allowed"));
+        assert_non_null(strstr(graph_end(), "broken"));
+    }
+    assert_string_equal(graph_wait(), "");
+    device_free(out);
+    graph_free();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(blocks_sum_in_any_order, set_up),
@@ -166,6 +218,8 @@ int main(void) {
         cmocka_unit_test_setup(strange_memory_is_found, set_up),
         cmocka_unit_test_setup(atomics_count, set_up),
         cmocka_unit_test_setup(fragments_multiply, set_up),
+        cmocka_unit_test_setup(graphs_keep_arguments, set_up),
+        cmocka_unit_test_setup(graphs_refuse, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,11 +118,12 @@ ncclResult_t ncclCommAbort(ncclComm_t c) {
 }
 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type,
-                           ncclRedOp_t op, ncclComm_t c, cudaStream_t) {
+                           ncclRedOp_t op, ncclComm_t c, cudaStream_t s) {
     MPI_Datatype mpi;
     size_t size = 0;
     if (!type_of(type, &mpi, &size) || from != to) return wrong(ncclInvalidArgument, "operands");
     if (!simt_is_device(to, n * size)) return wrong(ncclInvalidArgument, "no device memory");
+    if (simt_is_captured(s)) return wrong(ncclInvalidUsage, "no stand-in within a graph");
     if (n > (size_t)1 << 30) return wrong(ncclInvalidArgument, "too much for a stand-in");
     while (pending()) continue;
     if (!is_agreed(c, (int64_t)n * 1024 + type * 16 + op)) {
@@ -142,10 +143,9 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t 
 }
 
 const char *ncclGetErrorString(ncclResult_t code) {
-    static const char *const texts[] = {"no error",         "unhandled cuda error",
-                                        "system error",     "internal error",
-                                        "invalid argument", "invalid usage",
-                                        "remote error",     "in progress"};
+    static const char *const texts[] = {"no error",       "unhandled cuda error", "system error",
+                                        "internal error", "invalid argument",     "invalid usage",
+                                        "remote error",   "in progress"};
     return (unsigned)code < 8 ? texts[code] : "unknown result code";
 }
 const char *ncclGetLastError(ncclComm_t) { return last_error; }
