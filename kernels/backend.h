@@ -8,6 +8,8 @@
 
 typedef px_err *px_open_fn(px_stream *s);
 typedef void px_close_fn(px_stream *s);
+typedef px_err *px_reserve_fn(px_stream *s, size_t bytes, size_t scratch);
+typedef void px_facts_fn(const px_stream *s, px_memory_facts *out);
 typedef void *px_memory_new_fn(px_stream *s, size_t bytes);
 typedef void px_memory_free_fn(px_stream *s, void *at);
 typedef void px_memory_copy_fn(px_stream *s, void *to, const void *from, size_t bytes);
@@ -80,6 +82,8 @@ typedef struct {
     px_open_fn *open;
     px_close_fn *close;
     /* A backend with memory of its own; NULL: it takes the host's. */
+    px_reserve_fn *reserve;
+    px_facts_fn *facts;
     px_memory_new_fn *memory_new;
     px_memory_free_fn *memory_free;
     px_memory_new_fn *memory_host_new;

@@ -26,6 +26,11 @@ void px_gpu_facts_get(px_gpu_facts *out) {
         cu_card card;
         const size_t used = strlen(out->cards);
         const char *failed = cu_about(i, &card);
+        if (!failed) {
+            /* This program's own context, made by asking, goes before another begins. */
+            const int64_t room = PX_MIN(card.bytes, card.free_bytes + px_card_besides(false));
+            out->room = out->room ? PX_MIN(out->room, room) : room;
+        }
         if (failed)
             snprintf(out->cards + used, sizeof out->cards - used, "%s%d: %s", i ? "; " : "", i,
                      failed);

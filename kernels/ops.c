@@ -103,6 +103,16 @@ void *px_scratch(px_stream *s, size_t bytes) {
 
 bool px_memory_is_apart(const px_stream *s) { return s && s->backend->memory_new; }
 
+px_err *px_memory_reserve(px_stream *s, size_t bytes, size_t scratch) {
+    return s->backend->reserve ? s->backend->reserve(s, bytes, scratch) : NULL;
+}
+bool px_memory_facts_get(const px_stream *s, px_memory_facts *out) {
+    *out = (px_memory_facts){0};
+    if (!s || !s->backend->facts) return false;
+    s->backend->facts(s, out);
+    return true;
+}
+
 px_err *px_memory_new(px_stream *s, size_t bytes, void **out) {
     if (px_memory_is_apart(s))
         *out = s->backend->memory_new(s, bytes);

@@ -58,6 +58,21 @@ void px_memory_free(px_stream *s, void *at); /* NULL: nothing */
 /* Host memory that a GPU fills fastest; to be read, not to be copied from. */
 PX_CHECKED px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out);
 void px_memory_host_free(px_stream *s, void *at); /* NULL: nothing */
+/* On a GPU: takes `bytes` of the card at once, out of which all that follows comes, of it `scratch`
+ * for operations (the px_card_… below say how much). What finds no room there is asked of the card
+ * piece by piece, as everything is without a reservation. Nothing on the CPU. Fails where the card
+ * has less, PX_BAD_INPUT where it never has more. */
+PX_CHECKED px_err *px_memory_reserve(px_stream *s, size_t bytes, size_t scratch);
+typedef struct {
+    int64_t reserved, reach; /* the region; how far into it pieces have reached */
+    int64_t scratch;         /* the most that one operation has used */
+    int64_t held, used;      /* of the card, at most so far: region, pieces beside it, cuBLASLt's
+                              * workspace; of it in pieces */
+    int64_t n_taken;         /* times that the card was asked for memory, the region included */
+    int64_t card, card_used; /* the card's memory; in use now, by whomever */
+} px_memory_facts;
+/* False on the CPU: *out is 0 then. */
+bool px_memory_facts_get(const px_stream *s, px_memory_facts *out);
 /* In the order of the operations; host memory may be used when it returns. Errors stick. */
 void px_memory_copy(px_stream *s, void *to, const void *from, size_t bytes);
 void px_memory_zero(px_stream *s, void *at, size_t bytes);
@@ -75,6 +90,7 @@ typedef struct {
     char why[160];    /* why there are none */
     char cards[1024]; /* "NVIDIA H100 (sm_90, 85.0 GB); …" */
     int n;
+    int64_t room; /* bytes that a program may take of the fullest of them; 0: not known */
 } px_gpu_facts;
 void px_gpu_facts_get(px_gpu_facts *out);
 
@@ -315,5 +331,32 @@ int64_t px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *
 void px_op_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n);
 /* g = the sums, rounded once. */
 void px_op_exact_get(px_stream *s, float *g, const int64_t *high, const int64_t *low, int64_t n);
+
+/* --- what a card has to hold, in bytes, in any build: for px_memory_reserve, and for plans where
+ * there is no card. One formula for both; tests compare it with what kernels/cuda takes. --- */
+/* A piece of the region: px_memory_new and each of the below. */
+int64_t px_card_piece(int64_t bytes);
+/* Values of a weight that px_weight_new and _update take over at a time to round them. */
+enum { PX_CARD_STAGED = 1 << 24 };
+int64_t px_card_weight(int64_t out, int64_t in, px_type type, int pack);
+int64_t px_card_cache(px_cache_shape shape);
+/* The tables of rounds of up to `rows` rows with `soft` floats, over a cache of n_pages. */
+int64_t px_card_round(int64_t rows, int64_t soft, int64_t n_pages);
+typedef struct {
+    px_type type;
+    int64_t rows, wanted, soft; /* of the largest slot, or step */
+    int64_t d, n_heads, vocab;
+    int64_t widened;    /* values of the largest weight that is widened for a product; 0: none */
+    int64_t host_grads; /* trained values whose gradients the host makes */
+    int64_t largest;    /* trained values of the largest tensor; 0: none */
+    int64_t staged;     /* f32 values that the host has and the card rounds, at a time; 0: none */
+    bool backward;
+    bool steps; /* over a cache, without the loss head */
+} px_card_slot;
+/* Scratch of the operation that takes most. */
+int64_t px_card_scratch(const px_card_slot *slot);
+/* Beside the region, an allowance and no measurement: CUDA's context and code, cuBLASLt's
+ * workspace, with several ranks NCCL's buffers. */
+int64_t px_card_besides(bool several);
 
 #endif

@@ -188,6 +188,13 @@ void px_profile_close(px_stream *s) {
     if (s->backend->round_begin && s->rounds.plain)
         px_str_format(&told, "%lld steps without CUDA graphs, as each operation is waited for\n",
                       (long long)s->rounds.plain);
+    px_memory_facts m;
+    if (px_memory_facts_get(s, &m))
+        px_str_format(&told,
+                      "device memory: %.6f GB held at most, %.6f GB of it used, of that %.6f GB "
+                      "scratch; asked for %lld times\n",
+                      (double)m.held / 1e9, (double)m.used / 1e9, (double)m.scratch / 1e9,
+                      (long long)m.n_taken);
     free(p);
     s->profile = NULL;
 }

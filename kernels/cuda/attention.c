@@ -176,6 +176,7 @@ void cuda_attention_backward(px_stream *s, const px_attn_back *io, const px_attn
 
 typedef struct {
     px_cache base;
+    px_stream *stream;
     char *k, *v;   /* device: [page, layer, kv head, PX_PAGE, head_dim] */
     int64_t page;  /* values of a page */
     int64_t layer; /* values of a page's layer */
@@ -185,11 +186,12 @@ px_err *cuda_cache_new(px_stream *s, px_cache_shape shape, px_cache **out) {
     cuda_cache *c = calloc(1, sizeof *c);
     if (!c) PX_NO_MEMORY();
     c->base = (px_cache){s->backend, shape};
+    c->stream = s;
     c->layer = shape.n_kv_heads * PX_PAGE * shape.head_dim;
     c->page = shape.n_layers * c->layer;
     const size_t bytes = (size_t)(shape.n_pages * c->page) * px_type_size(shape.type);
-    c->k = cu_new(bytes);
-    c->v = cu_new(bytes);
+    c->k = cuda_take(s, bytes);
+    c->v = cuda_take(s, bytes);
     if (!c->k || !c->v) {
         cuda_cache_free(&c->base);
         PX_FAIL(PX_RUN_FAILED,
@@ -204,8 +206,8 @@ px_err *cuda_cache_new(px_stream *s, px_cache_shape shape, px_cache **out) {
 
 void cuda_cache_free(px_cache *cache) {
     cuda_cache *c = (cuda_cache *)cache;
-    if (c->k) cu_free(c->k);
-    if (c->v) cu_free(c->v);
+    cuda_give(c->stream, c->k);
+    cuda_give(c->stream, c->v);
     free(c);
 }
 

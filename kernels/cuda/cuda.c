@@ -1,4 +1,4 @@
-/* cuda.c - the table of the CUDA backend, its state and memory. */
+/* cuda.c - the table of the CUDA backend, and its state. */
 #include "cuda.h"
 
 #include <stdlib.h>
@@ -28,22 +28,17 @@ void cuda_close(px_stream *s) {
     if (!c) return;
     cuda_rounds_close(s);
     if (c->gemms) cu_gemms_close(c->gemms);
-    for (int i = 0; i < c->n_extra; i++) cu_free(c->extra[i]);
+    for (int i = 0; i < c->n_extra; i++) cuda_give(s, c->extra[i]);
     free(c->extra);
-    if (c->room) cu_free(c->room);
+    cuda_give(s, c->room);
+    if (c->arena.begin) cu_free(c->arena.begin);
+    cu_arena_fini(&c->arena);
+    free(c->beside);
     cu_close(c->queue);
     free(c);
     s->state = NULL;
 }
 
-void *cuda_memory_new(px_stream *s, size_t bytes) {
-    (void)s;
-    return cu_new(bytes);
-}
-void cuda_memory_free(px_stream *s, void *at) {
-    cu_wait(cuda_queue(s));
-    cu_free(at);
-}
 static void *cuda_memory_host_new(px_stream *s, size_t bytes) {
     (void)s;
     return cu_host_new(bytes);
@@ -51,20 +46,6 @@ static void *cuda_memory_host_new(px_stream *s, size_t bytes) {
 static void cuda_memory_host_free(px_stream *s, void *at) {
     cu_wait(cuda_queue(s));
     cu_host_free(at);
-}
-void cuda_memory_copy(px_stream *s, void *to, const void *from, size_t bytes) {
-    const int to_device = cu_is_device(to), from_device = cu_is_device(from);
-    cu_queue *q = cuda_queue(s);
-    cu_copy(q, to, from, bytes,
-            to_device && from_device ? CU_INSIDE
-            : to_device              ? CU_TO_DEVICE
-                                     : CU_TO_HOST);
-    if (!to_device) cu_wait(q);
-    cuda_note(s, cu_error(q));
-}
-void cuda_memory_zero(px_stream *s, void *at, size_t bytes) {
-    cu_zero(cuda_queue(s), at, bytes);
-    cuda_note(s, cu_error(cuda_queue(s)));
 }
 static void *cuda_handle(px_stream *s) { return cu_stream_of(cuda_queue(s)); }
 
@@ -84,6 +65,8 @@ const px_backend px_backend_cuda = {
     .name = CUDA_NAME,
     .open = cuda_open,
     .close = cuda_close,
+    .reserve = cuda_reserve,
+    .facts = cuda_facts,
     .memory_new = cuda_memory_new,
     .memory_free = cuda_memory_free,
     .memory_host_new = cuda_memory_host_new,

@@ -8,6 +8,7 @@
 #ifndef PX_CUDA_H
 #define PX_CUDA_H
 
+#include "arena.h"
 #include "backend.h"
 #include "gemm.h"
 #include "launch.h"
@@ -25,6 +26,11 @@ typedef struct {
     bool back;
 } cuda_staged;
 enum { CUDA_STAGED_MOST = 16 };
+/* A piece of the card's memory that does not come out of the region. */
+typedef struct {
+    void *at;
+    size_t bytes;
+} cuda_beside;
 typedef struct {
     cu_queue *queue;
     cu_gemms *gemms;
@@ -38,9 +44,21 @@ typedef struct {
     size_t room_bytes, used;
     void **extra;
     int n_extra, extra_room;
-    size_t extra_bytes;
+    size_t extra_bytes, used_most; /* used_most: of an operation so far, extra pieces included */
+    /* Memory that lasts: out of one region where it was reserved, else each piece by itself. */
+    cu_arena arena;
+    cuda_beside *beside; /* [n_beside] */
+    int n_beside, beside_room;
+    size_t beside_bytes;
+    uint64_t n_given;           /* pieces that were given back: a graph from before may hold them */
+    px_memory_facts facts;      /* peaks and counts so far */
     struct cuda_rounds *rounds; /* round.c; NULL: none yet */
 } cuda_state;
+
+/* --- memory.c --- */
+/* The card's memory, until cuda_give. NULL: there is none. */
+void *cuda_take(px_stream *s, size_t bytes);
+void cuda_give(px_stream *s, void *at); /* NULL: nothing */
 
 /* --- stage.c --- */
 /* How an operand is used. OUT: all of it is written. */
@@ -86,6 +104,7 @@ void cuda_rounds_close(px_stream *s);
 /* --- weights --- */
 typedef struct {
     px_weight base;
+    px_stream *stream;
     void *rows; /* device: [out, in] of the compute type; quantised ones rounded to bf16, or … */
     uint8_t *codes; /* … NULL, and their codes and scales here (launch.h, cu_coded) */
     float *scales;
@@ -94,6 +113,8 @@ cu_mat cuda_weight_mat(const px_weight *w);
 
 px_open_fn cuda_open;
 px_close_fn cuda_close;
+px_reserve_fn cuda_reserve;
+px_facts_fn cuda_facts;
 px_memory_new_fn cuda_memory_new;
 px_memory_free_fn cuda_memory_free;
 px_memory_copy_fn cuda_memory_copy;

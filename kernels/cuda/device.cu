@@ -120,12 +120,7 @@ void *cu_new(size_t bytes) {
     (void)cudaGetLastError();
     return NULL;
 }
-static uint64_t n_frees;
-void cu_free(void *at) {
-    n_frees++;
-    cudaFree(at);
-}
-uint64_t cu_frees(void) { return n_frees; }
+void cu_free(void *at) { cudaFree(at); }
 
 void *cu_host_new(size_t bytes) {
     void *at = NULL;
@@ -136,6 +131,15 @@ void *cu_host_new(size_t bytes) {
 void cu_host_free(void *at) {
     if (at) cudaFreeHost(at);
 }
+#ifdef __CUDACC__
+void cu_region(void *) {}
+void cu_piece_begin(void *, size_t) {}
+void cu_piece_end(void *) {}
+#else
+void cu_region(void *at) { simt_region(at); }
+void cu_piece_begin(void *at, size_t bytes) { simt_piece(at, bytes); }
+void cu_piece_end(void *at) { simt_piece_end(at); }
+#endif
 
 int cu_is_device(const void *at) {
     cudaPointerAttributes is;

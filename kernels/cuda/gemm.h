@@ -14,12 +14,15 @@
 extern "C" {
 #endif
 
+enum { CU_WORKSPACE = 32 << 20 }; /* bytes of cuBLASLt's */
 typedef struct cu_gemms cu_gemms; /* algorithms chosen so far, workspace */
 /* NULL or what failed. */
 const char *cu_gemms_open(cu_queue *q, cu_gemms **out);
 void cu_gemms_close(cu_gemms *g);
 /* cuBLASLt's: 130100 is 13.1.0; 0: plain loops. */
 int64_t cu_gemms_version(void);
+/* Of the card's memory, from opening on. */
+int64_t cu_gemms_bytes(void);
 /* a_turned: a is stored as [K, M]; b_turned: b as [N, K]. cols of the stored matrices are whole
  * rows; c.bf16 as wanted. NULL or what failed. */
 typedef struct {

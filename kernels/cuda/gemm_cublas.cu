@@ -15,7 +15,7 @@
 #include "choices.h"
 #include "gemm.h"
 
-enum { ROWS = 1024, WORKSPACE = 32 << 20, PROPOSALS = 16 };
+enum { ROWS = 1024, WORKSPACE = CU_WORKSPACE, PROPOSALS = 16 };
 
 /* Row-major C = A · B is column-major Cᵀ = Bᵀ · Aᵀ. */
 static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(uint64_t[8]), "what a file keeps of a choice");
@@ -62,6 +62,7 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
 }
 
 int64_t cu_gemms_version(void) { return (int64_t)cublasLtGetVersion(); }
+int64_t cu_gemms_bytes(void) { return WORKSPACE; }
 
 void cu_gemms_close(cu_gemms *g) {
     cu_choices_close(g->choices);
@@ -136,8 +137,7 @@ static cublasStatus_t set(cublasLtMatmulPreference_t p, cublasLtMatmulPreference
 }
 
 /* The first proposal that does not split the sum. */
-static const char *choose(cu_gemms *g, const cu_gemm *p,
-                          cublasLtMatmulAlgo_t *out) {
+static const char *choose(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *out) {
     gemm_call c = {};
     cublasLtMatmulHeuristicResult_t found[PROPOSALS];
     int n = 0;

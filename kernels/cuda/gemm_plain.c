@@ -20,6 +20,7 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
 }
 void cu_gemms_close(cu_gemms *g) { free(g); }
 int64_t cu_gemms_version(void) { return 0; }
+int64_t cu_gemms_bytes(void) { return 0; }
 
 static float get(const cu_mat *m, int64_t i, int64_t j) {
     const int64_t at = i * m->stride + j;

@@ -36,11 +36,14 @@ void cu_versions(int *runtime, int *driver);
 /* NULL: no memory. */
 void *cu_new(size_t bytes);
 void cu_free(void *at);
-/* How often memory was given back so far: a graph from before may hold what is gone. */
-uint64_t cu_frees(void);
 /* Host memory that is never paged out. NULL: no memory. */
 void *cu_host_new(size_t bytes);
 void cu_host_free(void *at);
+/* For those who watch addresses (kernels/simt): what cu_new gave is a region from now on, of which
+ * nothing but its pieces may be touched. */
+void cu_region(void *at);
+void cu_piece_begin(void *at, size_t bytes);
+void cu_piece_end(void *at);
 int cu_is_device(const void *at);
 /* 0 where it worked. Rows of `width` bytes; host memory may be used anew when a copy returns
  * (cu_host_new's after cu_wait), but is filled only after cu_wait. */

@@ -57,30 +57,43 @@ static size_t scale_bytes(const px_weight *w) {
     return (size_t)(w->out * row_scales(w)) * sizeof(float);
 }
 
+/* Copies between the weight's rows and `m`, of one type, in either direction. */
+static void move_rows(px_stream *s, px_mat to, px_mat from, cu_way way) {
+    const size_t size = px_type_size(from.type);
+    cu_copy_rows(cuda_queue(s),
+                 (cu_rows){to.data, from.data, (size_t)to.stride * size, (size_t)from.stride * size,
+                           (size_t)from.cols * size, (size_t)from.rows},
+                 way);
+}
+
 /* On the host, row by row: a source on the device comes over first. Codes go to the device, or what
  * they stand for, rounded to bf16. */
-static px_err *quantise(px_stream *s, cuda_weight *w, cu_mat source) {
+static px_err *quantise(px_stream *s, cuda_weight *w, px_mat source) {
     const int64_t n = w->base.in, n_out = w->base.out;
     const int bits = px_pack_bits(w->base.pack);
-    const size_t size = source.bf16 ? 2 : 4,
-                 row_codes = code_bytes(&w->base) / (size_t)(n_out + !n_out);
+    const size_t row_codes = code_bytes(&w->base) / (size_t)(n_out + !n_out);
     const size_t bytes = w->codes ? code_bytes(&w->base) : (size_t)(n_out * n) * sizeof(uint16_t);
+    const bool comes = cu_is_device(source.data);
     px_err *err = NULL;
-    char *rows = malloc((size_t)(n_out * n) * size + 1), *out = malloc(bytes + 1);
+    char *rows = comes ? malloc((size_t)(n_out * n) * px_type_size(source.type) + 1) : NULL;
+    char *out = malloc(bytes + 1);
     float *wide = malloc((size_t)(s->threads * n) * sizeof *wide + 1);
     float *scales = malloc(scale_bytes(&w->base) + 1);
-    if (!rows || !out || !wide || !scales) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
-    cu_copy_rows(cuda_queue(s),
-                 (cu_rows){rows, source.data, (size_t)n * size, (size_t)source.stride * size,
-                           (size_t)n * size, (size_t)n_out},
-                 CU_TO_HOST);
-    cu_wait(cuda_queue(s));
+    if ((comes && !rows) || !out || !wide || !scales)
+        PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
+    if (comes) {
+        const px_mat here = px_mat_of(rows, source.type, n_out, n);
+        move_rows(s, here, source, CU_TO_HOST);
+        cu_wait(cuda_queue(s));
+        source = here;
+    }
 #pragma omp parallel for num_threads(s->threads) schedule(static)
     for (int64_t i = 0; i < n_out; i++) {
         float *row = wide + omp_get_thread_num() * n;
+        const void *from = px_mat_row(source, i);
         for (int64_t j = 0; j < n; j++)
-            row[j] = source.bf16 ? px_f32_of(((const uint16_t *)(void *)rows)[i * n + j])
-                                 : ((const float *)(void *)rows)[i * n + j];
+            row[j] = source.type == PX_BF16 ? px_f32_of(((const uint16_t *)from)[j])
+                                            : ((const float *)from)[j];
         if (w->codes)
             code_row(bits, row, n, (uint8_t *)out + (size_t)i * row_codes,
                      scales + row_scales(&w->base) * i);
@@ -95,14 +108,35 @@ done:
     return err;
 }
 
+/* Rounded on the card; what comes from the host goes through scratch, some rows at a time. */
+static void convert_rows(px_stream *s, const px_weight *w, px_mat source) {
+    const cu_mat to = cuda_weight_mat(w);
+    const bool comes = !cu_is_device(source.data);
+    const int64_t most = comes ? PX_MAX(PX_CARD_STAGED / PX_MAX(w->in, 1), 1) : w->out;
+    for (int64_t i = 0; i < w->out && cuda_ready(s); i += most) {
+        const int64_t n = PX_MIN(most, w->out - i);
+        px_mat part = source;
+        cu_mat at = to;
+        part.data = px_mat_row(source, i);
+        part.rows = at.rows = n;
+        at.data = (char *)to.data + (size_t)(i * to.stride) * px_type_size(w->type);
+        const cu_mat from = cuda_mat(s, part, CUDA_IN);
+        if (cuda_ready(s)) cu_convert(cuda_queue(s), at, from);
+        cuda_done(s);
+    }
+}
+
 px_err *cuda_weight_update(px_stream *s, px_weight *base, px_mat source) {
     cuda_weight *w = (cuda_weight *)base;
     px_err *err = NULL;
-    const cu_mat from = cuda_mat(s, source, CUDA_IN);
-    if (cuda_ready(s) && px_pack_bits(base->pack))
-        err = quantise(s, w, from);
-    else if (cuda_ready(s))
-        cu_convert(cuda_queue(s), cuda_weight_mat(base), from);
+    if (px_pack_bits(base->pack)) {
+        err = quantise(s, w, source);
+    } else if (source.type == base->type && !cu_is_device(source.data)) {
+        /* As they are, without a second copy of the weight on the card. */
+        move_rows(s, px_mat_of(w->rows, base->type, base->out, base->in), source, CU_TO_DEVICE);
+    } else {
+        convert_rows(s, base, source);
+    }
     cuda_done(s);
     return err ? err : px_stream_ok(s);
 }
@@ -111,14 +145,15 @@ px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_
     cuda_weight *w = calloc(1, sizeof *w);
     if (!w) PX_NO_MEMORY();
     w->base = (px_weight){s->backend, source.rows, source.cols, type, pack, 0};
+    w->stream = s;
     const bool coded = px_pack_bits(pack) && !(pack & PX_PACK_ROWS); /* rows are read as such */
     if (coded) {
         w->base.bytes = (int64_t)(code_bytes(&w->base) + scale_bytes(&w->base));
-        w->codes = cu_new(code_bytes(&w->base));
-        w->scales = cu_new(scale_bytes(&w->base));
+        w->codes = cuda_take(s, code_bytes(&w->base));
+        w->scales = cuda_take(s, scale_bytes(&w->base));
     } else {
         w->base.bytes = source.rows * source.cols * (int64_t)px_type_size(type);
-        w->rows = cu_new((size_t)w->base.bytes);
+        w->rows = cuda_take(s, (size_t)w->base.bytes);
     }
     px_err *err = NULL;
     if (w->rows || (w->codes && w->scales))
@@ -137,9 +172,9 @@ px_err *cuda_weight_new(px_stream *s, px_mat source, px_type type, int pack, px_
 
 void cuda_weight_free(px_weight *base) {
     cuda_weight *w = (cuda_weight *)base;
-    if (w->rows) cu_free(w->rows);
-    if (w->codes) cu_free(w->codes);
-    if (w->scales) cu_free(w->scales);
+    cuda_give(w->stream, w->rows);
+    cuda_give(w->stream, w->codes);
+    cuda_give(w->stream, w->scales);
     free(w);
 }
 

@@ -4,7 +4,7 @@
  *
  * A shape's first round is launched operation by operation: libraries load what they need, scratch
  * grows, algorithms are chosen. Its second is captured, later ones are replayed. A graph holds
- * addresses: whenever device memory was given back since it was captured (cu_frees), it is captured
+ * addresses: whenever device memory was given back since it was captured (n_given), it is captured
  * anew. A shape that cannot be captured stays with single launches; PRISMX_LOG=debug says why. */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ typedef struct {
 typedef struct {
     shape_key key;
     cu_graph *graph; /* NULL: none yet */
-    uint64_t frees;  /* cu_frees when it was made */
+    uint64_t frees;  /* n_given when it was made */
     bool refused;
 } shape;
 
@@ -76,7 +76,7 @@ void cuda_rounds_close(px_stream *s) {
     cu_wait(cuda_queue(s));
     forget_graphs(r);
     cu_host_free(r->host);
-    if (r->device) cu_free(r->device);
+    cuda_give(s, r->device);
     free(r);
     ((cuda_state *)s->state)->rounds = NULL;
 }
@@ -126,10 +126,10 @@ static tables lay_out(const px_round *round) {
 static bool make_room(px_stream *s, rounds *r, size_t bytes) {
     if (bytes <= r->bytes) return true;
     cu_host_free(r->host);
-    if (r->device) cu_free(r->device);
+    cuda_give(s, r->device);
     r->bytes = 0;
     r->host = cu_host_new(2 * bytes);
-    r->device = cu_new(2 * bytes);
+    r->device = cuda_take(s, 2 * bytes);
     if (r->host && r->device) {
         r->bytes = 2 * bytes;
         return true;
@@ -197,7 +197,7 @@ static phase begin_shape(px_stream *s, rounds *r, const px_round *round) {
     shape *it = find_shape(r, round, &is_new);
     if (is_new || it->refused) return PLAIN;
     r->now = it;
-    if (it->graph && it->frees == cu_frees()) {
+    if (it->graph && it->frees == ((const cuda_state *)s->state)->n_given) {
         launch(s, r);
         return OVER;
     }
@@ -234,7 +234,7 @@ static bool end_capture(px_stream *s, rounds *r) {
     cu_graph *graph = cu_capture_end(cuda_queue(s), &why);
     if (graph && cuda_ready(s)) {
         r->now->graph = graph;
-        r->now->frees = cu_frees();
+        r->now->frees = ((const cuda_state *)s->state)->n_given;
         s->rounds.graphs++;
         return true;
     }

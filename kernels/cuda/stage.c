@@ -26,7 +26,7 @@ static void *extra_room(px_stream *s, size_t bytes) {
         c->extra = more;
         c->extra_room = wider;
     }
-    void *at = cu_new(bytes);
+    void *at = cuda_take(s, bytes);
     if (!at) {
         px_stream_fail(s,
                        px_err_new(PX_RUN_FAILED, __FILE__, __LINE__,
@@ -113,11 +113,11 @@ static void grow_room(px_stream *s) {
     cuda_state *c = s->state;
     const size_t wanted = c->room_bytes + c->extra_bytes;
     cu_wait(c->queue);
-    for (int i = 0; i < c->n_extra; i++) cu_free(c->extra[i]);
+    for (int i = 0; i < c->n_extra; i++) cuda_give(s, c->extra[i]);
     c->n_extra = 0;
     c->extra_bytes = 0;
-    cu_free(c->room);
-    c->room = cu_new(wanted);
+    cuda_give(s, c->room);
+    c->room = cuda_take(s, wanted);
     c->room_bytes = c->room ? wanted : 0;
 }
 
@@ -132,6 +132,7 @@ void cuda_done(px_stream *s) {
     }
     if (c->n_staged) cu_wait(c->queue);
     c->n_staged = 0;
+    c->used_most = PX_MAX(c->used_most, c->used + c->extra_bytes);
     if (c->n_extra) grow_room(s);
     c->used = 0;
     cuda_note(s, cu_error(c->queue));

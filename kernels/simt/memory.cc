@@ -15,6 +15,11 @@ struct piece {
 };
 piece *pieces; /* by address */
 size_t n_pieces, room, last;
+/* Regions, of which only pieces may be touched (simt_region). */
+enum { REGIONS_MOST = 64 };
+piece regions[REGIONS_MOST];
+int n_regions;
+simt_memory_facts facts;
 
 /* First piece that begins after `at`. */
 size_t after(const char *at) {
@@ -99,10 +104,72 @@ bool set_bytes(const setting &s) {
     return true;
 }
 void kept_setting(void *it) { set_bytes(*(const setting *)it); }
+bool add_piece(char *at, size_t bytes) {
+    if (n_pieces == room) {
+        const size_t wider = room ? 2 * room : 64;
+        piece *more = (piece *)realloc(pieces, wider * sizeof *more);
+        if (!more) return false;
+        pieces = more;
+        room = wider;
+    }
+    const size_t i = after(at);
+    memmove(pieces + i + 1, pieces + i, (n_pieces - i) * sizeof *pieces);
+    pieces[i] = piece{at, bytes};
+    n_pieces++;
+    return true;
+}
+/* Looks whether somebody wrote behind it. 0: there is no such piece. */
+bool drop_piece(void *at, const char *what, size_t *bytes) {
+    const size_t i = after((const char *)at);
+    if (i == 0 || pieces[i - 1].at != at) {
+        simt_breach("%s of %p, which is no piece of device memory", what, at);
+        return false;
+    }
+    *bytes = pieces[i - 1].bytes;
+    const unsigned char *gap = (const unsigned char *)at + *bytes;
+    for (int k = 0; k < GAP; k++)
+        if (gap[k] != 0xFF) simt_breach("%p was written %d bytes past its end", at, k);
+    memmove(pieces + i - 1, pieces + i, (n_pieces - i) * sizeof *pieces);
+    if (--n_pieces == 0) {
+        free(pieces);
+        pieces = nullptr;
+        room = 0;
+    }
+    return true;
+}
+
+/* Of the card that the tests have; PX_SIMT_MEMORY makes it a smaller one. */
+size_t card_bytes() {
+    const char *wanted = getenv("PX_SIMT_MEMORY");
+    const double bytes = wanted ? strtod(wanted, nullptr) : 0;
+    return bytes > 0 ? (size_t)bytes : (size_t)1 << 34;
+}
 
 } // namespace
 
 int (*simt_pending)();
+
+void simt_memory(simt_memory_facts *out) { *out = facts; }
+
+void simt_region(void *at) {
+    size_t bytes = 0;
+    if (n_regions == REGIONS_MOST || !drop_piece(at, "a region", &bytes)) return;
+    regions[n_regions++] = piece{(char *)at, bytes};
+}
+void simt_piece(void *at, size_t bytes) {
+    for (int i = 0; i < n_regions; i++) {
+        const piece r = regions[i];
+        if ((char *)at < r.at || (char *)at + bytes + GAP > r.at + r.bytes) continue;
+        memset(at, 0xFF, bytes + GAP);
+        if (!add_piece((char *)at, bytes)) simt_breach("no memory for the list of pieces");
+        return;
+    }
+    simt_breach("a piece of %zu bytes at %p, in no region", bytes, at);
+}
+void simt_piece_end(void *at) {
+    size_t bytes = 0;
+    if (drop_piece(at, "the end", &bytes)) memset(at, 0xFF, bytes);
+}
 
 bool simt_is_device(const void *at, size_t bytes) {
     if (last < n_pieces && holds(last, (const char *)at, bytes)) return true;
@@ -120,54 +187,53 @@ cudaError_t cudaSetDevice(int device) { return device < 64 ? cudaSuccess : 101; 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int) {
     memset(out, 0, sizeof *out);
     strcpy(out->name, "none: kernels run on the processor");
-    out->totalGlobalMem = (size_t)1 << 34;
+    out->totalGlobalMem = card_bytes();
     out->major = 8;
     out->multiProcessorCount = 1;
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
-    *free_bytes = *total = (size_t)1 << 34;
+    *total = card_bytes();
+    *free_bytes = facts.held < *total ? *total - facts.held : 0;
     return cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void **out, size_t bytes) {
     if (const cudaError_t code = simt_forbidden(nullptr)) return code;
-    if (n_pieces == room) {
-        const size_t wider = room ? 2 * room : 64;
-        piece *more = (piece *)realloc(pieces, wider * sizeof *more);
-        if (!more) return cudaErrorMemoryAllocation;
-        pieces = more;
-        room = wider;
-    }
     const size_t whole = (bytes + GAP + 255) / 256 * 256;
-    char *at = whole < bytes ? nullptr : (char *)aligned_alloc(256, whole);
+    if (whole < bytes || facts.held + bytes > card_bytes()) return cudaErrorMemoryAllocation;
+    char *at = (char *)aligned_alloc(256, whole);
     if (!at) return cudaErrorMemoryAllocation;
     memset(at, 0xFF, whole); /* no numbers */
-    const size_t i = after(at);
-    memmove(pieces + i + 1, pieces + i, (n_pieces - i) * sizeof *pieces);
-    pieces[i] = piece{at, bytes};
-    n_pieces++;
+    if (!add_piece(at, bytes)) {
+        free(at);
+        return cudaErrorMemoryAllocation;
+    }
+    facts.held += bytes;
+    if (facts.held > facts.most) facts.most = facts.held;
+    facts.n_taken++;
     *out = at;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *at) {
+    size_t bytes = 0;
     if (!at) return cudaSuccess;
     if (const cudaError_t code = simt_forbidden(nullptr)) return code;
-    const size_t i = after((const char *)at);
-    if (i == 0 || pieces[i - 1].at != at) {
-        simt_breach("cudaFree of %p, which is no piece of device memory", at);
-        return cudaErrorLaunchFailure;
-    }
-    const unsigned char *gap = (const unsigned char *)at + pieces[i - 1].bytes;
-    for (int k = 0; k < GAP; k++)
-        if (gap[k] != 0xFF) simt_breach("%p was written %d bytes past its end", at, k);
+    for (int i = 0; i < n_regions; i++)
+        if (regions[i].at == at) {
+            bytes = regions[i].bytes;
+            while (n_pieces && after((char *)at + bytes) > after((char *)at - 1)) {
+                size_t lost = 0;
+                drop_piece(pieces[after((char *)at - 1)].at, "the end", &lost);
+            }
+            regions[i] = regions[--n_regions];
+            facts.held -= bytes;
+            free(at);
+            return cudaSuccess;
+        }
+    if (!drop_piece(at, "cudaFree", &bytes)) return cudaErrorLaunchFailure;
+    facts.held -= bytes;
     free(at);
-    memmove(pieces + i - 1, pieces + i, (n_pieces - i) * sizeof *pieces);
-    if (--n_pieces == 0) {
-        free(pieces);
-        pieces = nullptr;
-        room = 0;
-    }
     return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at) {

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "simt_facts.h"
+
 #define __global__
 #define __device__
 #define __host__
@@ -119,6 +121,11 @@ void simt_order(int order);
  * with a copy of these bytes; 0: it is not, so compute now. */
 int simt_later(void *stream, void (*run)(void *), const void *argument, size_t bytes);
 }
+/* What cudaMalloc gave becomes a region: only its pieces may be touched, as long as they last. A
+ * piece has 256 bytes of its own behind it. */
+void simt_region(void *at);
+void simt_piece(void *at, size_t bytes);
+void simt_piece_end(void *at);
 
 /* --- stand-ins for the few calls of the CUDA runtime that kernels/cuda makes --- */
 typedef int cudaError_t;

@@ -20,6 +20,7 @@ enum {
     KEY_RATES,
     KEY_CORES,
     KEY_MEMORY,
+    KEY_DEVICE_MEMORY,
     KEY_DISK,
     KEY_DIR,
     KEY_SCALE,
@@ -33,7 +34,7 @@ typedef struct {
     const char *corpus, *model, *like[8], *rates, *dir, *scale, *out;
     int n_like;
     int64_t ranks, threads, machines, cores;
-    double memory, disk, bandwidth, latency;
+    double memory, card, disk, bandwidth, latency;
     bool json, calibrate;
 } plan_options;
 
@@ -71,6 +72,8 @@ static error_t take_number(int key, const char *arg, struct argp_state *state, p
         return px_cli_number(state, "cores", arg, &o->cores);
     case KEY_MEMORY:
         return take_amount(state, "memory", arg, &o->memory);
+    case KEY_DEVICE_MEMORY:
+        return take_amount(state, "device-memory", arg, &o->card);
     case KEY_DISK:
         return take_amount(state, "disk", arg, &o->disk);
     case KEY_BANDWIDTH:
@@ -133,6 +136,10 @@ static const struct argp_option options[] = {
     {"machines", KEY_MACHINES, "M", 0, "Machines like this one that share the ranks (1)", 0},
     {"cores", KEY_CORES, "C", 0, "Of a machine, as fast as this one's (what this one has)", 0},
     {"memory", KEY_MEMORY, "BYTES", 0, "Of a machine, such as 64G (what this one has free)", 0},
+    {"device-memory", KEY_DEVICE_MEMORY, "BYTES", 0,
+     "device cuda: of a rank's GPU, such as 80G (what those here have free; none here: not "
+     "checked)",
+     0},
     {"disk", KEY_DISK, "BYTES", 0, "Free for the run folder (what --dir has free)", 0},
     {"dir", KEY_DIR, "DIR", 0, "Where the run folder will lie (the present folder)", 0},
     {"json", KEY_JSON, NULL, 0, "One JSON object in place of lines", 0},
@@ -149,7 +156,8 @@ static const struct argp argp = {
     options,
     parse_plan,
     NULL,
-    "Predicts a training's memory, tokens, FLOPs, steps, time and disk, and refuses (exit 2) what "
+    "Predicts a training's memory, a GPU's too (device cuda, no GPU needed), tokens, FLOPs, steps, "
+    "time and disk, and refuses (exit 2) what "
     "cannot fit.\v"
     "Example:\n  prismx plan --calibrate\n"
     "  prismx plan --config configs/ppft.json --like llama-3.1-8b --ranks 8 --threads 16 \\\n"
@@ -206,6 +214,21 @@ static px_err *shape_of(const plan_options *o, const px_config *config, px_shape
     return NULL;
 }
 
+/* The GPU that is planned for: named, or those that are here. */
+static px_err *card_of(const plan_options *o, const px_config *config, px_plan_place *out) {
+    px_gpu_facts gpus;
+    out->has_card = config->device != PX_DEVICE_CPU;
+    if (o->card > 0 && !out->has_card)
+        PX_FAIL(PX_BAD_INPUT, "--device-memory is of a GPU, and device is cpu: --set device=cuda");
+    if (o->scale && out->has_card)
+        PX_FAIL(PX_BAD_INPUT, "--scale knows the rates of processors alone: --set device=cpu");
+    out->card_bytes = o->card;
+    if (config->device != PX_DEVICE_CUDA || o->card > 0) return NULL;
+    px_gpu_facts_get(&gpus);
+    out->card_bytes = (double)gpus.room;
+    return NULL;
+}
+
 static px_err *place_of(const plan_options *o, const px_config *config, px_rates *rates,
                         px_plan_place *out) {
     px_machine machine;
@@ -221,7 +244,7 @@ static px_err *place_of(const plan_options *o, const px_config *config, px_rates
     if (out->threads == 0) out->threads = PX_MAX(rates->cores / here, 1);
     out->memory_bytes = o->memory > 0 ? o->memory : (double)px_machine_room(&machine);
     out->disk_bytes = o->disk > 0 ? o->disk : (double)PX_MAX(px_disk_free(o->dir), 0);
-    return NULL;
+    return card_of(o, config, out);
 }
 
 static px_err *network_of(const plan_options *o, px_plan_network *out) {

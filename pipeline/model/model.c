@@ -6,8 +6,6 @@
 
 #include "model_internal.h"
 
-enum { ROPE_POSITIONS = 4096 }; /* computed at once; more when a slot asks for them */
-
 /* Linear layers first … last, one below the other, packed as one weight. */
 typedef struct {
     px_model *model;
@@ -211,14 +209,21 @@ static px_err *repack(px_model *model, px_weight *w, const float *values, int64_
     return px_weight_update(model->s, w, px_mat_of(source, PX_F32, rows, cols));
 }
 
-/* Every row, rounded on the card. */
+/* Every row, rounded on the card; some at a time, as the host's values go through scratch. */
 static px_err *table_there(px_model *model, const float *values) {
-    const int64_t vocab = model->shape.vocab;
+    const int64_t vocab = model->shape.vocab, d = model->shape.d;
+    const int64_t most = PX_MIN(PX_MAX(PX_CARD_STAGED / d, 1), vocab);
     float *source = (float *)(uintptr_t)values; /* px_mat has no const; it is read only */
-    int32_t *rows = malloc((size_t)vocab * sizeof *rows);
+    int32_t *rows = malloc((size_t)most * sizeof *rows);
     if (!rows) PX_NO_MEMORY();
-    for (int64_t i = 0; i < vocab; i++) rows[i] = (int32_t)i;
-    px_op_gather(model->s, model->table, px_mat_of(source, PX_F32, vocab, model->shape.d), rows);
+    for (int64_t i = 0; i < most; i++) rows[i] = (int32_t)i;
+    for (int64_t i = 0; i < vocab; i += most) {
+        const int64_t n = PX_MIN(most, vocab - i);
+        px_mat to = model->table;
+        to.data = (char *)to.data + (size_t)(i * d) * px_type_size(to.type);
+        to.rows = n;
+        px_op_gather(model->s, to, px_mat_of(source + i * d, PX_F32, n, d), rows);
+    }
     free(rows);
     return NULL;
 }

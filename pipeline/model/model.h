@@ -126,6 +126,23 @@ int64_t px_pass_bytes(const px_pass *pass);
 PX_CHECKED px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n,
                                     bool backward, int64_t *bytes);
 
+/* --- what a card has to hold, in bytes of the region of px_memory_reserve; for plans too --- */
+/* Of a pass of px_pass_new. use: PX_MODEL_TRAIN with `backward`, PX_MODEL_GENERATE of a model for
+ * that, 0 for a forward pass alone. */
+int64_t px_pass_card(const px_config *config, const px_shape *shape, int64_t n, int64_t n_rows,
+                     int use);
+typedef struct {
+    int64_t weights;   /* norms and the token table included */
+    int64_t positions; /* the rope table, for sequences of up to `depth` tokens */
+    int64_t widened;   /* values of the largest weight that is widened for a product; 0: none */
+    int64_t largest;   /* values of the largest weight */
+} px_model_card;
+/* use: px_model_use. */
+px_model_card px_model_card_of(const px_config *config, const px_shape *shape, int use,
+                               int64_t depth);
+/* Trained values that the model computes with: adapters' and, fully fine-tuned, the base's. */
+size_t px_model_trained(const px_config *config, const px_shape *shape);
+
 /* params NULL: the frozen base (reference), adapters off. drop_seed: seed of this step's dropout,
  * used only when `train`. */
 typedef struct {

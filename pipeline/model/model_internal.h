@@ -103,6 +103,7 @@ float *px_trained_grads(const px_model *model, float *grads);
 void px_model_grads_none(px_model *model);
 
 /* --- model.c --- */
+enum { ROPE_POSITIONS = 4096 }; /* computed at once; more when a slot asks for them */
 typedef struct {
     px_weight *qkv, *o, *gate_up,
         *down;            /* q, k, v (gate, up) are one matrix, one below the other */
@@ -163,6 +164,7 @@ struct px_pass {
     px_arena *arena;
     /* A GPU's backend: all of the above but the host's are pieces of this. NULL on the CPU. */
     px_stream *stream;
+    bool is_apart;
     char *apart;
     size_t apart_bytes;
 };

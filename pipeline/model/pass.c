@@ -29,7 +29,7 @@ px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols) {
 /* Memory of a pass: the arena's, or the next piece of what the GPU gave, which is only counted
  * while `apart` is NULL. */
 static void *take(px_pass *pass, size_t n, size_t size) {
-    if (!px_memory_is_apart(pass->stream)) return px_arena_take_raw(pass->arena, n, size);
+    if (!pass->is_apart) return px_arena_take_raw(pass->arena, n, size);
     const size_t at = pass->apart_bytes;
     pass->apart_bytes += (n * size + 255) / 256 * 256;
     return pass->apart ? pass->apart + at : NULL;
@@ -67,7 +67,7 @@ static void take_working(px_pass *pass, const px_model *model) {
     pass->h_rows = take(pass, rows * d, size);
     pass->rms_rows = take(pass, rows, sizeof(float));
     pass->lse_rows = take(pass, rows, sizeof(float));
-    if (model->generate && px_memory_is_apart(pass->stream))
+    if (model->generate && pass->is_apart)
         pass->logits = take(pass, rows * (size_t)shape->vocab, sizeof(float));
     if (!pass->backward) return;
     pass->dx = take(pass, n * d, size);
@@ -86,7 +86,7 @@ static px_err *take_all(px_pass *pass, const px_model *model) {
     take_layers(pass, model);
     take_working(pass, model);
     PX_PASS(px_arena_ok(pass->arena));
-    if (!px_memory_is_apart(pass->stream)) return NULL;
+    if (!pass->is_apart) return NULL;
     PX_PASS(px_memory_new(pass->stream, pass->apart_bytes, &apart));
     /* Rows that are nobody's are computed with: let them be numbers. */
     if (model->generate) px_memory_zero(pass->stream, apart, pass->apart_bytes);
@@ -112,7 +112,8 @@ px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_
                           .backward = backward,
                           .recompute = backward && model->recompute,
                           .arena = arena,
-                          .stream = model->s};
+                          .stream = model->s,
+                          .is_apart = px_memory_is_apart(model->s)};
         err = take_all(pass, model);
     } else {
         err = px_arena_ok(arena);
@@ -136,17 +137,38 @@ int64_t px_pass_bytes(const px_pass *pass) {
     return (int64_t)(px_arena_peak(pass->arena) + pass->apart_bytes);
 }
 
-px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n, bool backward,
-                         int64_t *bytes) {
-    enum { FEW = 64, MORE = 128 };
-    px_pass *pass = NULL;
-    int64_t few = 0;
+/* A model without weights: all that a pass needs to know of one. */
+static px_model shape_alone(const px_config *config, const px_shape *shape) {
     px_model model = {.shape = *shape, .train = true, .recompute = config->train_recompute};
     model.type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
     model.width_q = shape->n_heads * shape->head_dim;
     model.width_kv = shape->n_kv_heads * shape->head_dim;
     model.width_qkv = model.width_q + 2 * model.width_kv;
     model.lora = px_lora_layout_of(config, shape, 0);
+    return model;
+}
+
+int64_t px_pass_card(const px_config *config, const px_shape *shape, int64_t n, int64_t n_rows,
+                     int use) {
+    px_model model = shape_alone(config, shape);
+    model.generate = (use & PX_MODEL_GENERATE) != 0;
+    const bool backward = (use & PX_MODEL_TRAIN) != 0;
+    px_pass pass = {.n_max = (int32_t)n,
+                    .rows_max = (int32_t)n_rows,
+                    .backward = backward,
+                    .recompute = backward && model.recompute,
+                    .is_apart = true};
+    take_layers(&pass, &model);
+    take_working(&pass, &model);
+    return px_card_piece((int64_t)pass.apart_bytes);
+}
+
+px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n, bool backward,
+                         int64_t *bytes) {
+    enum { FEW = 64, MORE = 128 };
+    px_pass *pass = NULL;
+    int64_t few = 0;
+    const px_model model = shape_alone(config, shape);
     for (int32_t rows = FEW; rows <= MORE; rows += FEW) {
         PX_PASS(px_pass_new(&model, rows, rows, rows, backward, &pass)); /* no page is touched */
         if (rows == FEW) few = px_pass_bytes(pass);

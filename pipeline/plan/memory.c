@@ -36,6 +36,32 @@ static double scratch_of(const px_config *config, const px_shape *s, int64_t row
     return PX_MAX(PX_MAX(product, attention), PX_MAX(head, head_grad));
 }
 
+px_train_sizes px_plan_sizes(const px_config *config, const px_plan_corpus *corpus) {
+    px_train_sizes out = {.n_users = corpus->n_users};
+    out.soft = config->user_model == PX_USER_NONE ? 0 : config->user_tokens;
+    for (int32_t i = 0; i < corpus->n_units; i++)
+        out.unit = PX_MAX(out.unit, (int64_t)corpus->units[i].nodes);
+    for (int32_t i = 0; i < corpus->n_all; i++)
+        out.conversation = PX_MAX(out.conversation, (int64_t)corpus->all[i].nodes);
+    return out;
+}
+
+/* With a GPU: what is left on the host. Weights go through it, a table or head on top of the widest
+ * matrix (model/model.c); values and moments are there for checkpoints. */
+static void host_of_card(const px_config *config, const px_shape *s, double n, px_plan_memory *m) {
+    const bool coded =
+        config->precision == PX_PRECISION_Q8_0 || config->precision == PX_PRECISION_Q4_1;
+    const double size = config->precision == PX_PRECISION_F32 || coded ? 4 : 2;
+    m->weights = 0;
+    m->loading = (2.0 * (double)s->ffn + (double)s->vocab) * (double)s->d * size;
+    m->trainables = n * 12 + 4 * (n - (double)px_model_trained(config, s));
+    /* The driver's and the libraries' own on the host: an allowance, not measured. */
+    if (config->device == PX_DEVICE_CUDA) m->program += 4e8;
+    if (config->device == PX_DEVICE_SIMT) m->program += (double)m->card.region;
+    m->activations = m->scratch = 0;
+    m->peak = m->program + m->corpus + PX_MAX(m->trainables, m->loading + 4 * n);
+}
+
 px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,
                           const px_plan_corpus *corpus, const px_rates *rates,
                           const px_plan_place *place, const px_plan_step *worst,
@@ -62,5 +88,10 @@ px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,
     const double training = out->trainables + out->activations + out->scratch;
     const double reading = PX_MAX(out->loading, (double)forward + out->scratch) + 4 * n;
     out->peak = out->program + out->weights + out->corpus + PX_MAX(training, reading);
+    if (config->device == PX_DEVICE_CPU) return NULL;
+    const px_train_sizes sizes = px_plan_sizes(config, corpus);
+    out->card = px_train_card_of(config, shape, &sizes, place->ranks);
+    out->program -= rates->compiled + (config->full_finetune ? rates->compiled_full : 0);
+    host_of_card(config, shape, n, out);
     return NULL;
 }

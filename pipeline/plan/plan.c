@@ -201,11 +201,28 @@ static px_err *refuse_memory(const px_config *config, const px_shape *shape,
     return err;
 }
 
+static px_err *refuse_card(const px_config *config, const px_shape *shape,
+                           const px_plan_corpus *corpus, const px_plan_place *place,
+                           const px_plan *plan) {
+    const px_train_sizes sizes = px_plan_sizes(config, corpus);
+    px_str more = {0};
+    px_train_card_advice(config, shape, &sizes, place->ranks, place->card_bytes, &more);
+    px_err *err = px_err_new(
+        PX_BAD_INPUT, __FILE__, __LINE__,
+        "does not fit: a rank needs %.2f GB of its GPU's memory, and there are "
+        "%.2f GB%s",
+        (double)plan->memory.card.peak / 1e9, place->card_bytes / 1e9, more.data ? more.data : "");
+    px_str_free(&more);
+    return err;
+}
+
 px_err *px_plan_fits(const px_config *config, const px_shape *shape, const px_plan_corpus *corpus,
                      const px_rates *rates, const px_plan_place *place, const px_plan *plan) {
     const double here = ceil((double)place->ranks / place->machines);
     if (place->memory_bytes > 0 && plan->memory.peak * here > place->memory_bytes)
         return refuse_memory(config, shape, corpus, rates, place, plan);
+    if (place->card_bytes > 0 && (double)plan->memory.card.peak > place->card_bytes)
+        return refuse_card(config, shape, corpus, place, plan);
     if (place->disk_bytes > 0 && plan->disk_bytes > place->disk_bytes)
         PX_FAIL(PX_BAD_INPUT,
                 "does not fit: the run folder needs %.3f GB and %.3f GB are free: free space, or "

@@ -115,11 +115,14 @@ double px_plan_core_s(const px_rates *rates, const px_config *config, const px_s
 
 typedef struct {
     double program, weights, trainables, activations, scratch, corpus, loading, peak; /* bytes */
+    px_train_card card; /* of a rank's GPU; 0 with device cpu */
 } px_plan_memory;
 
 typedef struct {
     int ranks, threads, machines;
     double memory_bytes, disk_bytes; /* of a machine, of the run's folder; 0: not checked */
+    bool has_card;                   /* device is not cpu … */
+    double card_bytes;               /* … and what a rank's has; 0: not checked */
     const char *model_name;
     double source_bytes; /* of the weights' files; 0: as bf16 */
 } px_plan_place;
@@ -144,6 +147,8 @@ PX_CHECKED px_err *px_plan_memory_of(const px_config *config, const px_shape *sh
                                      const px_plan_corpus *corpus, const px_rates *rates,
                                      const px_plan_place *place, const px_plan_step *worst,
                                      int64_t reference_rows, px_plan_memory *out);
+/* What a training reads of the corpus to reserve a GPU's memory. */
+px_train_sizes px_plan_sizes(const px_config *config, const px_plan_corpus *corpus);
 /* PX_BAD_INPUT: does not fit, with what would. */
 PX_CHECKED px_err *px_plan_fits(const px_config *config, const px_shape *shape,
                                 const px_plan_corpus *corpus, const px_rates *rates,

@@ -15,6 +15,31 @@ static const char *duration(double s, char out[48]) {
     return out;
 }
 
+static void print_memory(const px_plan_memory *m, px_str *out) {
+    px_str_format(
+        out,
+        "memory      %.3f GB a rank at most: program %.3f, weights %.3f, trainables %.3f, "
+        "activations %.3f, scratch %.3f, corpus %.3f\n",
+        m->peak / 1e9, m->program / 1e9, m->weights / 1e9, m->trainables / 1e9,
+        m->activations / 1e9, m->scratch / 1e9, m->corpus / 1e9);
+}
+
+/* With a GPU: weights pass through the host, and nothing is computed there. */
+static void print_host(const px_plan_memory *m, px_str *out) {
+    px_str_format(out,
+                  "memory      %.3f GB a rank at most: program %.3f, weights on their way to the "
+                  "GPU %.3f, or trainables %.3f; corpus %.3f\n",
+                  m->peak / 1e9, m->program / 1e9, m->loading / 1e9, m->trainables / 1e9,
+                  m->corpus / 1e9);
+}
+static void print_card(const px_train_card *c, px_str *out) {
+    px_str_format(out,
+                  "GPU memory  %.3f GB a rank at most: weights %.3f, trainables %.3f, "
+                  "activations %.3f, scratch %.3f, CUDA and its libraries %.3f (an allowance)\n",
+                  (double)c->peak / 1e9, (double)c->weights / 1e9, (double)c->trainables / 1e9,
+                  (double)c->activations / 1e9, (double)c->scratch / 1e9, (double)c->besides / 1e9);
+}
+
 void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
     const px_plan_memory *m = &p->memory;
     char a[48], b[48], c[48], d[48], e[48];
@@ -31,20 +56,31 @@ void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
     px_str_format(out, "trainables  %.4g of %.4g parameters\n", p->trainables,
                   p->trainables + p->parameters);
     px_str_format(out, "FLOPs       %.3g a step, %.3g in all\n", p->step_flops, p->flops);
-    px_str_format(
-        out,
-        "memory      %.3f GB a rank at most: program %.3f, weights %.3f, trainables %.3f, "
-        "activations %.3f, scratch %.3f, corpus %.3f\n",
-        m->peak / 1e9, m->program / 1e9, m->weights / 1e9, m->trainables / 1e9,
-        m->activations / 1e9, m->scratch / 1e9, m->corpus / 1e9);
+    if (place->has_card) {
+        print_host(m, out);
+        print_card(&m->card, out);
+    } else {
+        print_memory(m, out);
+    }
     px_str_format(out, "disk        %.3f GB, a checkpoint %.3f GB\n", p->disk_bytes / 1e9,
                   p->checkpoint_bytes / 1e9);
+    if (place->has_card) {
+        px_str_text(out, "time        not predicted for GPUs: rates are a processor's "
+                         "(docs/cuda.md)\n");
+        return;
+    }
     px_str_format(out, "time        %s: start %s, reference %s, steps %s each, checkpoints %s%s\n",
                   duration(p->total_s, a), duration(p->start_s, b), duration(p->reference_s, c),
                   duration(p->step_s, d), duration(p->checkpoints_s, e),
                   p->measured ? "" : " (a guess: nothing was measured here, see plan --calibrate)");
     px_str_format(out, "cost        %.3g core-hours held, %.3g computed\n", p->core_hours,
                   p->core_s / 3600);
+}
+
+/* By a processor's rates, which say nothing of a GPU. */
+static bool is_time(const char *name) {
+    const size_t n = strlen(name);
+    return !strcmp(name, "core_hours") || (n > 2 && !strcmp(name + n - 2, "_s"));
 }
 
 void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
@@ -74,6 +110,13 @@ void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
                    {"memory_activations", m->activations},
                    {"memory_scratch", m->scratch},
                    {"memory_corpus", m->corpus},
+                   {"memory_loading", m->loading},
+                   {"device_memory_bytes", (double)m->card.peak},
+                   {"device_memory_weights", (double)m->card.weights},
+                   {"device_memory_trainables", (double)m->card.trainables},
+                   {"device_memory_activations", (double)m->card.activations},
+                   {"device_memory_scratch", (double)m->card.scratch},
+                   {"device_memory_allowance", (double)m->card.besides},
                    {"checkpoint_bytes", p->checkpoint_bytes},
                    {"disk_bytes", p->disk_bytes},
                    {"start_s", p->start_s},
@@ -89,7 +132,10 @@ void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
     px_str_json(out, place->model_name, strlen(place->model_name));
     for (size_t i = 0; i < PX_COUNT(numbers); i++) {
         px_str_format(out, ", \"%s\": ", numbers[i].name);
-        px_str_double(out, numbers[i].value);
+        if (place->has_card && is_time(numbers[i].name))
+            px_str_text(out, "null");
+        else
+            px_str_double(out, numbers[i].value);
     }
     px_str_text(out, "}\n");
 }

@@ -151,6 +151,16 @@ static px_err *put_outputs(px_training *t) {
     return NULL;
 }
 
+/* On a GPU: what the run holds of it. */
+static px_err *put_card(px_training *t) {
+    px_memory_facts facts;
+    if (!px_memory_facts_get(t->stream, &facts)) return NULL;
+    PX_PASS(px_manifest_f64(t->manifest, "device_peak_memory_bytes", (double)facts.held));
+    PX_PASS(px_manifest_f64(t->manifest, "device_used_memory_bytes", (double)facts.used));
+    PX_PASS(px_manifest_f64(t->manifest, "device_allocations", (double)facts.n_taken));
+    return px_manifest_f64(t->manifest, "device_card_memory_used_bytes", (double)facts.card_used);
+}
+
 px_err *px_training_manifest(px_training *t, const char *status) {
     cJSON *m = t->manifest;
     PX_PASS(px_manifest_text(m, "status", status));
@@ -159,6 +169,7 @@ px_err *px_training_manifest(px_training *t, const char *status) {
     PX_PASS(px_manifest_f64(m, "num_tokens", (double)t->state.n_tokens));
     PX_PASS(px_manifest_f64(m, "wall_s", px_now_s() - t->start_s));
     PX_PASS(px_manifest_f64(m, "peak_memory_bytes", (double)px_peak_memory()));
+    PX_PASS(put_card(t));
     px_energy_sample(&t->energy);
     if (t->energy.n && t->energy.joules >= 0)
         PX_PASS(px_manifest_f64(m, "energy_j", t->energy.joules));

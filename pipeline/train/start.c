@@ -81,6 +81,30 @@ static px_err *check_disk(const px_training *t) {
     return NULL;
 }
 
+/* On a GPU: all that the run will take of it, at once and before anything is read. */
+static px_err *reserve(px_training *t) {
+    px_train_sizes sizes;
+    px_str advice = {0};
+    if (!px_memory_is_apart(t->stream)) return NULL;
+    PX_PASS(px_train_sizes_of(t->corpus, t->config, t->arena, &sizes));
+    const px_train_card card = px_train_card_of(t->config, &t->shape, &sizes, t->ranks->size);
+    t->rows_most = px_train_rows(t->config, &sizes);
+    px_err *err = px_memory_reserve(t->stream, (size_t)card.region, (size_t)card.scratch);
+    if (!err) return NULL;
+    px_memory_facts facts;
+    if (px_memory_facts_get(t->stream, &facts))
+        px_train_card_advice(t->config, &t->shape, &sizes, t->ranks->size,
+                             (double)(facts.card - facts.card_used + card.besides), &advice);
+    err = px_err_add(err, __FILE__, __LINE__,
+                     "the GPU's memory: weights %.3f GB, trainables %.3f, activations %.3f, "
+                     "scratch %.3f%s",
+                     (double)card.weights / 1e9, (double)card.trainables / 1e9,
+                     (double)card.activations / 1e9, (double)card.scratch / 1e9,
+                     advice.data ? advice.data : "");
+    px_str_free(&advice);
+    return err;
+}
+
 static px_err *read_model(px_training *t) {
     px_source *source = NULL;
     px_err *err = NULL;
@@ -91,6 +115,7 @@ static px_err *read_model(px_training *t) {
     PX_PASS_TO(done, px_params_init(t->params, t->config, source));
     PX_PASS_TO(done, px_optimizer_new(t->params->n, &t->optimizer));
     PX_PASS_TO(done, px_model_stream(t->config, t->job->threads, &t->stream));
+    PX_PASS_TO(done, reserve(t));
     PX_PASS_TO(done, px_model_new(t->stream, source, t->config, PX_MODEL_TRAIN, &t->model));
 done:
     px_source_close(source);
@@ -178,7 +203,8 @@ static px_err *start_trainer(px_training *t) {
                               .params = t->params,
                               .optimizer = &t->optimizer,
                               .reference = t->reference,
-                              .row_of_user = t->rows.row_of_user};
+                              .row_of_user = t->rows.row_of_user,
+                              .rows_most = t->rows_most};
     PX_PASS(px_optimizer_enter(&t->optimizer, t->stream, t->params));
     if (t->config->full_finetune) PX_PASS(px_model_update(t->model, t->params));
     PX_PASS(px_trainer_new(&parts, &t->trainer));

@@ -159,6 +159,7 @@ static px_err *plan_batch(px_trainer *t, const px_epoch *epoch, int64_t batch, b
     if (plan->largest <= t->pass_rows) return NULL;
     /* Room for the configured slot at once, so that later batches need no new memory. */
     int32_t rows = (int32_t)PX_MAX(plan->largest, t->parts.config->batch_slot_tokens);
+    rows = (int32_t)PX_MAX(rows, t->parts.rows_most);
     px_pass_free(t->pass);
     t->pass = NULL;
     PX_PASS(px_pass_new(t->parts.model, rows, rows, rows, true, &t->pass));

@@ -30,6 +30,31 @@ typedef struct {
 PX_CHECKED px_err *px_epoch_plan(const px_corpus *corpus, const px_config *config, int64_t epoch,
                                  px_arena *arena, px_epoch *out);
 
+/* --- what a training holds of a card, in bytes --- */
+/* The largest that a corpus asks for, tokens of a tree without soft tokens: of a unit of the
+ * training, and of a whole conversation, of which reference and evaluation take all. */
+typedef struct {
+    int64_t unit, conversation, soft; /* soft: tokens of a person, which come on top */
+    int64_t n_users;                  /* rows of params */
+} px_train_sizes;
+PX_CHECKED px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, px_arena *arena,
+                                     px_train_sizes *out);
+/* Rows of the activations that a training keeps room for. */
+int64_t px_train_rows(const px_config *config, const px_train_sizes *sizes);
+typedef struct {
+    int64_t weights, trainables, activations, scratch;
+    int64_t region;  /* what a training reserves at its start (px_memory_reserve) */
+    int64_t besides; /* an allowance for the rest: CUDA, cuBLASLt, NCCL; 0 on simt */
+    int64_t peak;    /* both */
+} px_train_card;
+/* Pure; the same on every rank. */
+px_train_card px_train_card_of(const px_config *config, const px_shape *shape,
+                               const px_train_sizes *sizes, int n_ranks);
+/* "; train.recompute=true would fit; …": the keys under which `bytes` would suffice, by themselves
+ * or else some together. */
+void px_train_card_advice(const px_config *config, const px_shape *shape,
+                          const px_train_sizes *sizes, int n_ranks, double bytes, px_str *out);
+
 /* --- a run --- */
 typedef struct {
     const char *corpus_path, *model_path, *out_dir;

@@ -54,6 +54,7 @@ typedef struct {
     px_optimizer *optimizer;
     const double *reference;    /* [2 * corpus->n_pairs] */
     const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of their own */
+    int64_t rows_most;          /* on a GPU: of the run's largest slot; else 0 */
 } px_trainer_parts;
 PX_CHECKED px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out);
 /* Collective, once before the first step: between GPUs, NCCL starts. */
@@ -118,6 +119,7 @@ typedef struct {
     px_shape shape;
     px_digest weights_sha256, params_sha256;
     double *reference;
+    int64_t rows_most; /* see px_trainer_parts */
     char *config_json, *reference_path;
     cJSON *manifest, *hosts; /* rank 0 alone */
     double start_s;

@@ -82,10 +82,21 @@ done
 
 # --- real shapes, random weights ---
 memory() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
+in_json() { sed -n "s/.*\"$1\":[[:space:]]*\([0-9.e+]*\).*/\1/p" "$2" | head -n 1; }
+# RUN BEFORE: what plan said ($T/plan.json) against what the run held and what the card counts, less the MiB in use before.
+planned() {
+    awk -v p="$(in_json device_memory_bytes "$T/plan.json")" -v a="$(in_json device_memory_allowance "$T/plan.json")" \
+        -v held="$(in_json device_peak_memory_bytes "$1/manifest.json")" -v n="$(in_json device_allocations "$1/manifest.json")" \
+        -v card="$(in_json device_card_memory_used_bytes "$1/manifest.json")" -v before="$2" 'BEGIN {
+            card -= before * 1048576
+            printf "planned %.3f GB, of it %.3f allowed; held %.3f in %d pieces; on the card %.3f\n", p / 1e9, a / 1e9, held / 1e9, n, card / 1e9
+            exit !(n == 1 && held > 0 && held < p && card < 1.02 * p && card > 0.85 * p) }'
+}
 for shape in ${PX_SHAPES:-smollm2-135m llama-3.2-1b llama-3.1-8b}; do
     m=$T/model-$shape
     "$X" model init --like "$shape" --seed 1 --out "$m" >/dev/null 2>&1 || { echo "skip $shape: no room for its weights" && continue; }
     "$X" prepare --data "$T/data" --model "$m" --out "$T/$shape.h5" >/dev/null 2>&1 || continue
+    before=$(memory)
     (while sleep 1; do memory; done) >"$T/memory" 2>/dev/null &
     looker=$!
     part "train-$shape" "$X" train --config configs/ppft.json --corpus "$T/$shape.h5" --model "$m" --set batch.slot_tokens=4096 \
@@ -98,6 +109,12 @@ for shape in ${PX_SHAPES:-smollm2-135m llama-3.2-1b llama-3.1-8b}; do
     number "P-DPO LoRA bf16, $shape, pairs/s" "$(sed -n 's/.*"pairs": \([0-9]*\).*"step_time_s": \([0-9.]*\).*/\1 \2/p' "$T/run-$shape/metrics.jsonl" 2>/dev/null |
         tail -n +2 | awk '{ n += $1; s += $2 } END { if (s) print n / s }')"
     number "peak memory, $shape, slots of 4,096 tokens, GB" "$(sort -n "$T/memory" | tail -n 1 | awk '{ print $1 * 1.048576 / 1000 }')"
+    "$X" plan --config configs/ppft.json --corpus "$T/$shape.h5" --model "$m" --set batch.slot_tokens=4096 --set batch.pairs=32 \
+        --set train.steps=4 --set device=cuda --json >"$T/plan.json" 2>/dev/null
+    part "planned-$shape" planned "$T/run-$shape" "$before"
+    number "the same by plan, $shape, GB" "$(in_json device_memory_bytes "$T/plan.json" | awk '{ print $1 / 1e9 }')"
+    number "of the card beside what the program holds, $shape, GB" "$(echo "$(in_json device_card_memory_used_bytes "$T/run-$shape/manifest.json")" \
+        "$(in_json device_peak_memory_bytes "$T/run-$shape/manifest.json")" "$before" | awk '{ print ($1 - $2 - $3 * 1048576) / 1e9 }')"
     # Where the time goes, and the part of the card's peak.
     "$X" train --config configs/ppft.json --corpus "$T/$shape.h5" --model "$m" --set batch.slot_tokens=4096 --set batch.pairs=32 \
         --set train.steps=2 --set device=cuda --profile --out "$T/profile-$shape" >"$T/profile" 2>/dev/null && cat "$T/profile"

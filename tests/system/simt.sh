@@ -96,6 +96,25 @@ for device in cpu simt; do
     near=$(awk -v a="$(loss "q8-$device")" -v b="$(loss bf16-cpu)" 'BEGIN { d = (a - b) / b; print d * d < 0.01 && a != b ? "near" : a " " b }')
     same "q8-$device-is-near" "$near" near
 done
+# The card's memory: taken once, at the start, and what plan says of it is what the runs held, in use but for a little.
+number() { sed -n "s/.*\"$1\":[[:space:]]*\([0-9.e+]*\).*/\1/p" "$2" | head -n 1; }
+planned() { # RUN OPTION...: of plan's device memory
+    local run=$1
+    shift
+    check "plan-$run" "$X" plan "$@" --set device=simt --rates none.json --json
+    awk -v p="$(number device_memory_bytes "$T/out")" -v held="$(number device_peak_memory_bytes "$run/manifest.json")" \
+        -v used="$(number device_used_memory_bytes "$run/manifest.json")" -v card="$(number device_card_memory_used_bytes "$run/manifest.json")" \
+        'BEGIN { exit !(used > 0 && p >= held && p < 1.15 * used && card == held) }' && ok "planned-$run" ||
+        fail "planned-$run" "$(number device_memory_bytes "$T/out") planned; $(grep device_ "$run/manifest.json")"
+    same "once-$run" "$(number device_allocations "$run/manifest.json")" 1
+}
+planned simt "${config[@]}"
+planned full-simt "${full[@]}"
+planned recompute-simt "${config[@]}" --set train.recompute=true
+planned q8-simt "${bf16[@]}" --set precision=q8_0
+# A card that is too small: what is wanted, what there is, and keys under which it would do.
+refuses card-too-small 2 'activations .*; train.recompute=true would fit; precision=bf16 would fit: 0.008 GB of GPU 0.s memory are wanted, and it has 0.007 GB' \
+    env PX_SIMT_MEMORY=6900000 "$X" train "${config[@]}" --set device=simt --out none
 # Where time goes: a line an operation and one for all.
 for device in cpu simt; do
     check "profile-$device" "$X" train "${config[@]}" --set device=$device --set train.steps=1 --profile --out "profile-$device"
@@ -105,6 +124,12 @@ done
 check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
 printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
 check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1
+# The cache, weights and all else in one piece, of which less than 15 % is never used.
+check generate-memory "$X" generate --run simt --prompts prompts.jsonl --out memory.jsonl --max-new-tokens 4 --set threads=1 --set device=simt --profile
+same generate-once "$(sed -n 's/^device memory: \([0-9.]*\) GB held at most, \([0-9.]*\) GB of it used.*asked for \([0-9]*\) times$/\1 \2 \3/p' "$T/out" |
+    awk '{ print ($3 == 1 && $2 > 0 && $1 < 1.15 * $2) ? "once" : $0 }')" once
+refuses generate-too-small 2 'weights .*cache .*generate.cache_tokens.* GB of GPU 0.s memory are wanted, and it has 0.005 GB' \
+    env PX_SIMT_MEMORY=5000000 "$X" generate --run simt --prompts prompts.jsonl --out none.jsonl --set threads=1 --set device=simt
 # Weights in 8 and 4 bits, read as such: an answer does not depend on what is computed beside it.
 for id in b c; do sed "s/\"a\"/\"$id\"/;s/Hello/Hello $id/" prompts.jsonl; done >more.jsonl
 cat prompts.jsonl >>more.jsonl

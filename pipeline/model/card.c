@@ -1,0 +1,54 @@
+/* card.c - see model.h: what model.c takes of a card for a model's shape. */
+#include "model_internal.h"
+
+typedef struct {
+    px_model_card *out;
+    px_type type;
+    int pack;
+} counting;
+
+static void add_weight(const counting *c, int64_t out, int64_t in) {
+    c->out->weights += px_card_weight(out, in, c->type, c->pack);
+    c->out->largest = PX_MAX(c->out->largest, out * in);
+}
+
+/* px_model_positions: twice as many whenever there are too few; the old ones leave a hole. */
+static int64_t positions(const px_shape *shape, int64_t depth) {
+    const int64_t one = shape->head_dim * (int64_t)sizeof(float);
+    int64_t n = PX_MIN(shape->max_positions, ROPE_POSITIONS), bytes = px_card_piece(n * one);
+    while (n < depth) {
+        n *= 2;
+        bytes += px_card_piece(n * one);
+    }
+    return bytes;
+}
+
+px_model_card px_model_card_of(const px_config *config, const px_shape *shape, int use,
+                               int64_t depth) {
+    const bool generate = use & PX_MODEL_GENERATE;
+    const bool f32 = config->precision == PX_PRECISION_F32;
+    const int64_t q = shape->n_heads * shape->head_dim, kv = shape->n_kv_heads * shape->head_dim;
+    const int coded = config->precision == PX_PRECISION_Q8_0   ? PX_PACK_Q8
+                      : config->precision == PX_PRECISION_Q4_1 ? PX_PACK_Q4
+                                                               : 0;
+    px_model_card out = {0};
+    const counting c = {&out, f32 ? PX_F32 : PX_BF16,
+                        coded | (generate ? PX_PACK_PANELS : PX_PACK_FORWARD)};
+    const counting head = {&out, c.type, generate ? c.pack : PX_PACK_ROWS};
+    const int64_t norm = px_card_piece(shape->d * (int64_t)sizeof(float));
+    add_weight(&c, q + 2 * kv, shape->d);
+    add_weight(&c, shape->d, q);
+    add_weight(&c, 2 * shape->ffn, shape->d);
+    add_weight(&c, shape->d, shape->ffn);
+    out.widened = coded && !generate ? out.largest : 0;
+    out.weights = (out.weights + 2 * norm) * shape->n_layers + norm;
+    add_weight(&head, shape->vocab, shape->d);
+    out.weights += px_card_piece(shape->vocab * shape->d * (int64_t)px_type_size(c.type));
+    out.positions = positions(shape, depth);
+    return out;
+}
+
+size_t px_model_trained(const px_config *config, const px_shape *shape) {
+    const size_t base = config->full_finetune ? px_base_layout_of(shape).n : 0;
+    return base + px_lora_layout_of(config, shape, base).n;
+}
