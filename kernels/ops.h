@@ -347,6 +347,7 @@ typedef struct {
     int64_t rows, wanted, soft; /* of the largest slot, or step */
     int64_t d, n_heads, vocab;
     int64_t widened;    /* values of the largest weight that is widened for a product; 0: none */
+    int64_t adapters;   /* values of the largest weight of adapters, all of an input as one */
     int64_t host_grads; /* trained values whose gradients the host makes */
     int64_t largest;    /* trained values of the largest tensor; 0: none */
     int64_t staged;     /* f32 values that the host has and the card rounds, at a time; 0: none */

@@ -4,7 +4,7 @@
 #include "backend.h"
 #include "quant.h"
 
-enum { KEPT_APART = 256, CHUNK = 4096, SUM_PIECE = 4096 };
+enum { KEPT_APART = 256, CHUNK = 4096, SUM_PIECE = 4096, SUMMED_ROWS = 512 };
 /* Keys in attention's lists and tiles of rows, a row of the slot: a list a leaf, a tile a segment
  * at least. Trees of PRISM's conversations have 4 and 0.2. */
 enum { LISTED = 16, TILED = 1, TILE_BYTES = 24 };
@@ -52,6 +52,13 @@ static int64_t attention(const px_card_slot *s) {
     return s->backward ? forward + tiles + scratch(4 * s->rows * s->n_heads) : forward;
 }
 
+/* cuda/lora_mma_back.cu: sums of stretches of rows; dropout's keys. */
+static int64_t adapters(const px_card_slot *s) {
+    const int64_t stretches = (s->rows + SUMMED_ROWS - 1) / SUMMED_ROWS;
+    if (s->type != PX_BF16 || s->adapters == 0) return 0;
+    return scratch(8 * s->rows) + scratch(4 * stretches * s->adapters);
+}
+
 int64_t px_card_scratch(const px_card_slot *s) {
     const int64_t tables = scratch(8 * s->rows) + scratch(4 * s->rows);
     int64_t most = PX_MAX(attention(s), tables + scratch(4 * s->soft * s->d));
@@ -59,6 +66,7 @@ int64_t px_card_scratch(const px_card_slot *s) {
     most = PX_MAX(most, scratch(4 * s->staged));
     if (!s->steps) most = PX_MAX(most, head(s));
     if (!s->backward) return most;
+    most = PX_MAX(most, adapters(s));
     most = PX_MAX(most, scratch(4 * s->host_grads) + scratch(8));
     most = PX_MAX(most, scratch(8 * (s->largest / SUM_PIECE + 2)));
     return PX_MAX(most, scratch(4 * s->vocab));

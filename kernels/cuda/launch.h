@@ -149,10 +149,12 @@ typedef struct {
 } cu_part;
 void cu_lora_down(cu_queue *q, float *u, cu_mat x, const float *a, int64_t R, cu_drop drop);
 void cu_lora_up(cu_queue *q, cu_mat y, const float *u, const float *b, cu_part part);
+/* room: for bf16 dy and x, cu_lora_room values of their rows, columns and ranks. */
+int64_t cu_lora_room(int64_t rows, int64_t cols, int64_t ranks);
 void cu_lora_up_backward(cu_queue *q, float *du, float *db, cu_mat dy, const float *u,
-                         const float *b, cu_part part);
+                         const float *b, cu_part part, float *room);
 void cu_lora_down_backward(cu_queue *q, cu_mat dx, float *da, const float *du, cu_mat x,
-                           const float *a, int64_t R, cu_drop drop);
+                           const float *a, int64_t R, cu_drop drop, float *room);
 
 /* --- attend.cu: a tile is up to CU_TILE neighbouring rows of one path --- */
 enum { CU_TILE = 16, CU_KEYS = 32 };

@@ -253,6 +253,12 @@ static cu_part part_of(px_lora_part part) {
     return (cu_part){part.R, part.first, part.r, part.scale};
 }
 
+/* Scratch of the gradient's product over x's rows. */
+static float *lora_room(px_stream *s, cu_mat x, int64_t ranks) {
+    if (!x.bf16) return NULL;
+    return cuda_room(s, (size_t)cu_lora_room(x.rows, x.cols, ranks) * sizeof(float));
+}
+
 void cuda_lora_down(px_stream *s, float *u, px_mat x, const float *a, int64_t R, px_dropout drop) {
     float *to = floats(s, u, x.rows * R, CUDA_OUT);
     const cu_mat from = cuda_mat(s, x, CUDA_IN);
@@ -278,8 +284,9 @@ void cuda_lora_up_backward(px_stream *s, float *du, float *db, px_mat dy, const 
     const cu_mat from = cuda_mat(s, dy, CUDA_IN);
     const float *with = floats(s, u, dy.rows * part.R, CUDA_IN);
     const float *by = floats(s, b, dy.cols * part.r, CUDA_IN);
+    float *room = lora_room(s, from, part.r);
     if (cuda_ready(s))
-        cu_lora_up_backward(cuda_queue(s), to_u, to_b, from, with, by, part_of(part));
+        cu_lora_up_backward(cuda_queue(s), to_u, to_b, from, with, by, part_of(part), room);
     cuda_done(s);
 }
 
@@ -291,6 +298,7 @@ void cuda_lora_down_backward(px_stream *s, px_mat dx, float *da, const float *du
     const cu_mat with = cuda_mat(s, x, CUDA_IN);
     const float *by = floats(s, a, R * x.cols, CUDA_IN);
     const cu_drop d = drop_of(s, drop, x.rows);
-    if (cuda_ready(s)) cu_lora_down_backward(cuda_queue(s), to_x, to_a, from, with, by, R, d);
+    float *room = lora_room(s, with, R);
+    if (cuda_ready(s)) cu_lora_down_backward(cuda_queue(s), to_x, to_a, from, with, by, R, d, room);
     cuda_done(s);
 }

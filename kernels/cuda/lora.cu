@@ -1,4 +1,4 @@
-/* lora.cu - low-rank adapters and their dropout. */
+/* lora.cu - low-rank adapters and their dropout: in f32 here, in bf16 by lora_mma*.cu. */
 #include "lora.cuh"
 
 enum { CHUNK = 1024, RANKS = 8 }; /* columns of a row in shared memory; ranks a thread keeps */
@@ -53,9 +53,19 @@ __global__ static void down(float *u, cu_mat x, const float *a, int64_t R, cu_dr
     for (int64_t k = threadIdx.x; k < R; k += CU_THREADS) u[t * R + k] = sums[k];
 }
 void cu_lora_down(cu_queue *q, float *u, cu_mat x, const float *a, int64_t R, cu_drop drop) {
-    if (x.rows == 0 || cu_lora_down_mma(q, u, x, a, R, drop)) return;
+    const lora_weight w = {(float *)a, x.cols, 1};
+    if (x.rows == 0 || cu_lora_down_mma(q, lora_ranks{u, R, 0, R}, x, w, drop)) return;
     CU_LAUNCH(down, (unsigned)x.rows, CU_THREADS, (size_t)R * sizeof(float), q, u, x, a, R, drop);
 }
+
+/* Of B [out, r]; dropout that drops nothing. */
+static lora_weight of_outputs(const float *b, cu_part part) {
+    return lora_weight{(float *)b, 1, part.r};
+}
+static lora_ranks ranks_of(const float *u, cu_part part) {
+    return lora_ranks{(float *)u, part.R, part.first, part.r};
+}
+static cu_drop scaled(float scale) { return cu_drop{0, 0, 0, 0, scale, NULL}; }
 
 __global__ static void up(cu_mat y, const float *u, const float *b, cu_part part) {
     const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
@@ -69,6 +79,7 @@ __global__ static void up(cu_mat y, const float *u, const float *b, cu_part part
 void cu_lora_up(cu_queue *q, cu_mat y, const float *u, const float *b, cu_part part) {
     const int64_t n = y.rows * y.cols;
     if (n == 0) return;
+    if (cu_lora_up_mma(q, y, ranks_of(u, part), of_outputs(b, part), scaled(part.scale))) return;
     CU_LAUNCH(up, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, y, u, b, part);
 }
 
@@ -106,9 +117,15 @@ __global__ static void up_back_weight(float *db, cu_mat dy, const float *u, cu_p
     }
 }
 void cu_lora_up_backward(cu_queue *q, float *du, float *db, cu_mat dy, const float *u,
-                         const float *b, cu_part part) {
+                         const float *b, cu_part part, float *room) {
     if (dy.rows == 0) return;
     const dim3 grid(cu_blocks(dy.cols, CU_THREADS), cu_blocks(part.r, RANKS));
+    const cu_drop scale = scaled(part.scale);
+    if (cu_lora_down_mma(q, ranks_of(du, part), dy, of_outputs(b, part), scale)) {
+        if (dy.cols)
+            cu_lora_weight_mma(q, of_outputs(db, part), ranks_of(u, part), dy, scale, room);
+        return;
+    }
     CU_LAUNCH(up_back, cu_blocks(dy.rows, CU_WARPS), CU_THREADS, 0, q, du, dy, b, part);
     if (dy.cols) CU_LAUNCH(up_back_weight, grid, CU_THREADS, 0, q, db, dy, u, part);
 }
@@ -139,11 +156,14 @@ __global__ static void down_back(cu_mat dx, const float *du, const float *a, int
     cu_put(dx, t, i, fmaf(factor, sum, cu_get(dx, t, i)));
 }
 void cu_lora_down_backward(cu_queue *q, cu_mat dx, float *da, const float *du, cu_mat x,
-                           const float *a, int64_t R, cu_drop drop) {
+                           const float *a, int64_t R, cu_drop drop, float *room) {
     const int64_t n = x.rows * x.cols;
+    const lora_weight w = {(float *)a, x.cols, 1}, to = {da, x.cols, 1};
+    const lora_ranks u = {(float *)du, R, 0, R};
     if (n == 0) return;
     const dim3 grid(cu_blocks(x.cols, CU_THREADS), cu_blocks(R, RANKS));
-    CU_LAUNCH(down_back_weight, grid, CU_THREADS, 0, q, da, du, x, R, drop);
-    if (dx.data)
+    if (!cu_lora_weight_mma(q, to, u, x, drop, room))
+        CU_LAUNCH(down_back_weight, grid, CU_THREADS, 0, q, da, du, x, R, drop);
+    if (dx.data && !cu_lora_up_mma(q, dx, u, w, drop))
         CU_LAUNCH(down_back, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, dx, du, a, R, drop);
 }

@@ -29,7 +29,24 @@ __device__ static inline draws draws_of(const cu_drop &drop, int64_t t, int64_t 
     return philox(drop.site, (uint32_t)item, (uint32_t)(item >> 32), (uint32_t)counter,
                   drop.seed_low, drop.seed_high);
 }
-/* lora_mma.cu: cu_lora_down on tensor cores; 0: not for this type. */
-int cu_lora_down_mma(cu_queue *q, float *u, cu_mat x, const float *a, int64_t R, cu_drop drop);
+
+/* An adapter's weight: rank k's value for input (or output) i is data[k * rank_step + i * step]. */
+struct lora_weight {
+    float *data;
+    int64_t rank_step, step;
+};
+/* Columns [first, first + r) of a matrix [rows, R] of f32. */
+struct lora_ranks {
+    float *data;
+    int64_t R, first, r;
+};
+/* The five products on tensor cores; 0: not for this type.
+ * lora_mma.cu: u = scale · drop(x) · wᵀ. */
+int cu_lora_down_mma(cu_queue *q, lora_ranks u, cu_mat x, lora_weight w, cu_drop drop);
+/* lora_mma_up.cu: y += scale · mask ∘ (u · w). */
+int cu_lora_up_mma(cu_queue *q, cu_mat y, lora_ranks u, lora_weight w, cu_drop drop);
+/* lora_mma_back.cu: w += scale · uᵀ · drop(x); room [cu_lora_room]. */
+int cu_lora_weight_mma(cu_queue *q, lora_weight w, lora_ranks u, cu_mat x, cu_drop drop,
+                       float *room);
 
 #endif

@@ -23,6 +23,18 @@ static int64_t positions(const px_shape *shape, int64_t depth) {
     return bytes;
 }
 
+static int64_t largest_adapter(const px_config *config, const px_shape *shape) {
+    const px_lora_layout lora = px_lora_layout_of(config, shape, 0);
+    int64_t most = 0;
+    for (int i = 0; i < PX_N_GROUPS; i++) {
+        const px_lora_group *g = &lora.groups[i];
+        most = PX_MAX(most, g->R * g->in);
+        for (int k = 0; k < g->n; k++)
+            most = PX_MAX(most, lora.r * px_linear_out(shape, g->linear[k]));
+    }
+    return most;
+}
+
 px_model_card px_model_card_of(const px_config *config, const px_shape *shape, int use,
                                int64_t depth) {
     const bool generate = use & PX_MODEL_GENERATE;
@@ -44,6 +56,7 @@ px_model_card px_model_card_of(const px_config *config, const px_shape *shape, i
     out.weights = (out.weights + 2 * norm) * shape->n_layers + norm;
     add_weight(&head, shape->vocab, shape->d);
     out.weights += px_card_piece(shape->vocab * shape->d * (int64_t)px_type_size(c.type));
+    out.adapters = largest_adapter(config, shape);
     out.positions = positions(shape, depth);
     return out;
 }

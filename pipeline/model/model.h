@@ -135,6 +135,7 @@ typedef struct {
     int64_t weights;   /* norms and the token table included */
     int64_t positions; /* the rope table, for sequences of up to `depth` tokens */
     int64_t widened;   /* values of the largest weight that is widened for a product; 0: none */
+    int64_t adapters;  /* values of the largest weight of adapters, all of an input as one */
     int64_t largest;   /* values of the largest weight */
 } px_model_card;
 /* use: px_model_use. */

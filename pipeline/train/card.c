@@ -58,6 +58,7 @@ px_train_card px_train_card_of(const px_config *config, const px_shape *shape,
                                .n_heads = shape->n_heads,
                                .vocab = shape->vocab,
                                .widened = model.widened,
+                               .adapters = model.adapters,
                                .host_grads = n - (int64_t)px_model_trained(config, shape),
                                .largest = n,
                                .backward = true};

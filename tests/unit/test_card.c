@@ -145,6 +145,37 @@ static void scratch_is_what_is_used(void **state) {
     px_stream_close(s);
 }
 
+/* Where an adapter's gradient takes most. */
+static void adapters_scratch_is_what_is_used(void **state) {
+    (void)state;
+    enum { N = 600, IN = 400, R = 24 };
+    static float a[R * IN], du[N * R];
+    static uint16_t x[N * IN];
+    static uint64_t keys[N];
+    px_stream *s = open_simt();
+    const px_card_slot slot = {.type = PX_BF16,
+                               .rows = N,
+                               .wanted = 1,
+                               .d = IN,
+                               .n_heads = 1,
+                               .vocab = 10,
+                               .adapters = (int64_t)R * IN,
+                               .backward = true};
+    const int64_t scratch = px_card_scratch(&slot);
+    px_assert_ok(px_memory_reserve(s, 1 << 23, (size_t)scratch));
+    float *a_there = take(s, sizeof a), *da_there = take(s, sizeof a), *du_there;
+    uint16_t *x_there = (uint16_t *)(void *)take(s, sizeof x);
+    du_there = take(s, sizeof du);
+    px_memory_copy(s, a_there, a, sizeof a), px_memory_copy(s, da_there, a, sizeof a);
+    px_memory_copy(s, x_there, x, sizeof x), px_memory_copy(s, du_there, du, sizeof du);
+    px_op_lora_down_backward(s, (px_mat){0}, da_there, du_there, px_mat_of(x_there, PX_BF16, N, IN),
+                             a_there, R, (px_dropout){0.1, 1, 2, keys});
+    px_assert_ok(px_stream_ok(s));
+    assert_int_equal(facts_of(s).scratch, scratch);
+    assert_int_equal(facts_of(s).n_taken, 1);
+    px_stream_close(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_come_out_of_one_region),
@@ -152,6 +183,7 @@ int main(void) {
         cmocka_unit_test(the_region_is_watched),
         cmocka_unit_test(formulas_are_what_is_taken),
         cmocka_unit_test(scratch_is_what_is_used),
+        cmocka_unit_test(adapters_scratch_is_what_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ static void run_down_back_weights(px_stream *s, ops_case *c) {
 }
 
 static const uint64_t *keys_of(int64_t T) {
-    static uint64_t keys[133];
+    static uint64_t keys[1040];
     for (int64_t t = 0; t < T; t++) keys[t] = 0x9E3779B97F4A7C15u * (uint64_t)(t + 1);
     return keys;
 }
@@ -115,6 +115,29 @@ static void down_backward_matches_reference(void **state) {
     }
 }
 
+/* Rows that are summed in several stretches, the last of them short. */
+static void many_rows_match_reference(void **state) {
+    (void)state;
+    const int64_t T = px_test_is_checked() ? 517 : 1040, n = px_test_is_checked() ? 18 : 140;
+    const lora_setting *setting = &settings[2];
+    for (int type = PX_F32; type <= PX_BF16; type++) {
+        ops_case up = {.T = T, .row_alone = true, .more = setting}, down = up;
+        down.keys = keys_of(T);
+        ops_add(&up, T, setting->R, 0, PX_F32, OPS_ROW, 1);
+        ops_add(&up, n, setting->part.r, 0, PX_F32, 0, 1);
+        ops_add(&up, T, n, 2, (px_type)type, OPS_IN | OPS_ROW, 0.5);
+        ops_add(&up, T, setting->R, 0, PX_F32, OPS_IN | OPS_ROW, 1 / sqrt((double)T));
+        ops_add(&up, n, setting->part.r, 0, PX_F32, OPS_IN, 1 / sqrt((double)n));
+        ops_check("lora_up_backward", &up, run_up_back, 4e-6);
+        ops_add(&down, T, n, 1, (px_type)type, OPS_IN | OPS_ROW, 1); /* dx: not asked for */
+        ops_add(&down, setting->R, n, 0, PX_F32, 0, 1);
+        ops_add(&down, T, setting->R, 0, PX_F32, OPS_IN | OPS_ROW, 1 / sqrt((double)T));
+        ops_add(&down, T, n, 2, (px_type)type, OPS_IN | OPS_ROW, 1);
+        ops_add(&down, setting->R, n, 0, PX_F32, OPS_IN, 0.3);
+        ops_check("lora_down_backward", &down, run_down_back_weights, 4e-6);
+    }
+}
+
 static void backwards_are_gradients(void **state) {
     (void)state;
     static const lora_setting setting = {5, {5, 2, 3, 0.5f}, 0.3};
@@ -144,6 +167,52 @@ static void backwards_are_gradients(void **state) {
     ops_free(&back);
     ops_free(&up);
     ops_free(&down);
+    px_stream_close(s);
+}
+
+/* 1 + 2^-10 less 1: values of f32 keep their lower digits where the other operand or the result is
+ * bf16. */
+static void small_digits_count(void **state) {
+    (void)state;
+    enum { T = 2, N = 20, ONE = 0x3F80, DIGIT = 0x3A80 }; /* 1 and 2^-10 as bf16 */
+    const float more = 1 + 1.0f / 1024, finest = more + 1.0f / (1 << 20);
+    float sides[2][2 * N];
+    px_stream *s = NULL;
+    px_assert_ok(px_stream_open(px_test_backend(), 1, &s));
+    for (int which = 0; which < 2; which++) { /* in u, in the weight */
+        uint16_t y[T * N] = {0}, dx[T * N] = {0}, x[T * N] = {0};
+        float da[2 * N] = {0};
+        for (int i = 0; i < 2 * N; i++) {
+            sides[which][i] = i % 2 ? more : 1;
+            sides[!which][i] = i % 2 ? 1 : -1;
+        }
+        const px_lora_part part = {2, 0, 2, 1};
+        px_op_lora_up(s, px_mat_of(y, PX_BF16, T, N), sides[0], sides[1], part);
+        for (int i = 0; i < 2 * N; i++) { /* A is [2, N] */
+            sides[1][i] = which == 0 ? i < N ? -1 : 1 : i < N ? 1 : more;
+            sides[0][i] = which == 0 ? i % 2 ? more : 1 : i % 2 ? 1 : -1;
+        }
+        px_op_lora_down_backward(s, px_mat_of(dx, PX_BF16, T, N), da, sides[0],
+                                 px_mat_of(x, PX_BF16, T, N), sides[1], 2, (px_dropout){0});
+        px_assert_ok(px_stream_ok(s));
+        for (int i = 0; i < T * N; i++) {
+            assert_int_equal(y[i], DIGIT);
+            assert_int_equal(dx[i], DIGIT);
+        }
+    }
+    uint16_t x[T * N];
+    float u[T] = {0}, a[N], db[N] = {0}, by[T] = {finest, -more};
+    for (int i = 0; i < T * N; i++) x[i] = i % N < 2 || i >= N ? ONE : 0;
+    for (int i = 0; i < N; i++) a[i] = i == 0 ? finest : i == 1 ? -more : 0;
+    px_op_lora_down(s, u, px_mat_of(x, PX_BF16, T, N), a, 1, (px_dropout){0});
+    px_op_lora_up_backward(s, u + 1, db, px_mat_of(x, PX_BF16, 1, N), by, a,
+                           (px_lora_part){1, 0, 1, 1});
+    assert_true(u[0] == 1.0f / (1 << 20) && u[1] == u[0]);
+    memset(db, 0, sizeof db);
+    px_op_lora_down_backward(s, (px_mat){0}, db, by, px_mat_of(x, PX_BF16, T, N), a, 1,
+                             (px_dropout){0});
+    px_assert_ok(px_stream_ok(s));
+    assert_true(db[0] == 1.0f / (1 << 20) && db[N - 1] == -more);
     px_stream_close(s);
 }
 
@@ -192,7 +261,9 @@ int main(void) {
         cmocka_unit_test(up_matches_reference),
         cmocka_unit_test(up_backward_matches_reference),
         cmocka_unit_test(down_backward_matches_reference),
+        cmocka_unit_test(many_rows_match_reference),
         cmocka_unit_test(backwards_are_gradients),
+        cmocka_unit_test(small_digits_count),
         cmocka_unit_test(dropout_draws_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
