@@ -44,6 +44,16 @@ static void summary_data(const exp_view *exp, const cJSON *arms, bool judge, dat
         cJSON_ArrayForEach(arm, arms) px_data_add(data, summary_row(exp, arm, t, judge), NAN);
 }
 
+/* The judge's scores in the same model. */
+static void judge_data(const exp_view *exp, const char *trait, const char *model, data_list *data) {
+    char outcome[64];
+    snprintf(outcome, sizeof outcome, "judge:%s", trait);
+    for (int a = 0; a < exp->study->n_arms; a++)
+        px_data_add(data,
+                    px_stat_find(exp->study, outcome, model, -1, exp->study->arms[a], NULL, NULL),
+                    NAN);
+}
+
 void px_fig_traits_data(const exp_view *exp, data_list *data) {
     const cJSON *summary = exp->study->traits;
     const cJSON *judge = cJSON_GetObjectItemCaseSensitive(summary, "judge");
@@ -57,6 +67,8 @@ void px_fig_traits_data(const exp_view *exp, data_list *data) {
                             px_stat_find(exp->study, traits[t].outcome, model, -1,
                                          exp->study->arms[a], NULL, NULL),
                             NAN);
+            if (strcmp(traits[t].key, "verbosity") != 0)
+                judge_data(exp, traits[t].key, model, data);
         }
 }
 

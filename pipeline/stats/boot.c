@@ -94,6 +94,7 @@ px_row *px_boot_row(const px_boot *boot, int stat, px_about about, const char *t
     row->boot = stat;
     if (isnan(null)) row->p = NAN;
     if (!(bottom > 0)) px_row_note(row, "no value");
+    if (people == 1) px_row_note(row, "one person: no errors");
     return row;
 }
 

@@ -250,7 +250,7 @@ static bool climb(ordinal_room *r, double *theta, double *room, double *log_l) {
     double *l = room, *step = l + n * n, *next = step + n;
     *log_l = objective(r, theta, true);
     for (int it = 0; it < 60; it++) {
-        double size = 0, scale = 1, value = NAN;
+        double size = 0, scale = 1, value = NAN, before = *log_l;
         if (!isfinite(*log_l) || !step_find(r, l, step)) return false;
         for (int j = 0; j < n; j++) size = fmax(size, fabs(step[j]) / (1 + fabs(theta[j])));
         if (size < 1e-8) return true;
@@ -266,6 +266,8 @@ static bool climb(ordinal_room *r, double *theta, double *room, double *log_l) {
         *log_l = objective(r, theta, true);
         if (r->spread && theta[n - 1] < -6) return true; /* the effect is going to nothing */
         if (size < 1e-6 && scale < 0.1) return true;
+        /* steps without gain: a term on its way to infinity, whose variance says so */
+        if (size > 0.01 && *log_l - before < 1e-10 * (1 + fabs(before))) return true;
     }
     return false;
 }

@@ -60,9 +60,10 @@ static void rows_add(const pair_ask *ask, const px_choices *d, const px_choice_f
         .family = ask->question == PX_PREFERENCE ? PX_FAMILY_PREFERENCE : PX_FAMILY_PROVENANCE,
         .outcome = ask->question == PX_PREFERENCE ? "rank:preference" : "rank:provenance",
         .model = "pair_logit_length",
-        .note = !fit->ok     ? "not fitted"
-                : fit->ridge ? "ridge 1e-3: no finite maximum"
-                             : NULL,
+        .note = !fit->ok             ? "not fitted"
+                : fit->ridge         ? "ridge 1e-3: no finite maximum"
+                : d->n_clusters == 1 ? "one person: no errors"
+                                     : NULL,
         .source = (int)ask->source,
         .n_trials = d->n_choices,
         .n_people = d->n_clusters};

@@ -22,6 +22,7 @@ typedef struct {
     bool *met;                    /* [n_arms] by order: compared with the reference, if by others */
     bool *met_copy;               /* for the bootstrap to keep */
     bool *there;                  /* [n_arms] stands in a ranking */
+    bool *above; /* [n_arms, n_arms] where a ridge was needed: above the other, once or by others */
     int64_t n_trials;
     int64_t *trial_of;   /* [n_choices] */
     int64_t n_no_length; /* trials left out */
@@ -32,6 +33,7 @@ static void choice_set_free(choice_set *set) {
     free(set->met);
     free(set->met_copy);
     free(set->there);
+    free(set->above);
     free(set->trial_of);
     *set = (choice_set){0};
 }
@@ -90,6 +92,39 @@ static px_err *components(const px_study *study, const choice_ask *ask, choice_s
     if (!set->met_copy) PX_NO_MEMORY();
     memcpy(set->met_copy, set->met, (size_t)study->n_arms);
     return NULL;
+}
+
+/* Who was ever above whom, directly or through others. Two arms that were both above and below each
+ * other so have a difference with a finite maximum (Ford 1957). */
+static px_err *above_find(const px_study *study, const choice_ask *ask, choice_set *set) {
+    const int n = study->n_arms;
+    int order[PX_SLOTS_MAX] = {0};
+    set->above = calloc((size_t)n * (size_t)n + 1, sizeof *set->above);
+    if (!set->above) PX_NO_MEMORY();
+    for (int64_t t = 0; t < study->trials->n; t++) {
+        const px_trial *trial = &study->trials->at[t];
+        if (trial->source != ask->source) continue;
+        const int m = best_first(trial, ask, order);
+        for (int i = 0; i < (ask->opening ? PX_MIN(m, 1) : m); i++)
+            for (int k = i + 1; k < m; k++)
+                set->above[study->arm_order[trial->slots[order[i]].arm] * n +
+                           study->arm_order[trial->slots[order[k]].arm]] = true;
+    }
+    for (int by = 0; by < n; by++)
+        for (int a = 0; a < n; a++)
+            for (int b = 0; set->above[a * n + by] && b < n; b++)
+                set->above[a * n + b] |= set->above[by * n + b];
+    return NULL;
+}
+
+/* Where the ridge alone keeps two arms at a distance, their scores vanish and errors with them: an
+ * interval says something of the ridge's estimate, a p would be about nothing. */
+static void ridge_row(const px_study *study, const choice_set *set, int a, int b, px_row *row) {
+    const int n = study->n_arms;
+    if (row && set->above && !(set->above[a * n + b] && set->above[b * n + a])) {
+        row->p = NAN;
+        px_row_note(row, "no finite maximum: no p");
+    }
 }
 
 /* The covariate columns that vary. */
@@ -200,8 +235,9 @@ static px_err *choice_set_new(const px_study *study, const choice_ask *ask, choi
 
 /* --- rows --- */
 
-static void contrast_row(const px_study *study, const px_choice_fit *fit, int p, const char *high,
-                         const char *low, const px_about *about, px_table *table) {
+static void contrast_row(const px_study *study, const choice_set *set, const px_choice_fit *fit,
+                         const char *const pair[2], const px_about *about, px_table *table) {
+    const char *high = pair[0], *low = pair[1];
     int a = px_study_find(study, high), b = px_study_find(study, low);
     double c[PX_COLUMNS_MAX] = {0};
     char term[PX_TERM_MAX];
@@ -212,12 +248,14 @@ static void contrast_row(const px_study *study, const px_choice_fit *fit, int p,
     bool told = fit->ok && fit->keep[a - 1] && fit->keep[b - 1];
     px_row *row =
         px_table_wald(table, about, term, told ? fit->beta[a - 1] - fit->beta[b - 1] : NAN,
-                      told ? px_contrast_se(fit->cov, p, c) : NAN, 0);
+                      told ? px_contrast_se(fit->cov, set->data.p, c) : NAN, 0);
     px_row_contrast(row, high, low);
+    ridge_row(study, set, a, b, row);
 }
 
 static void arm_rows(const px_study *study, const choice_set *set, const px_choice_fit *fit,
                      const px_about *about, px_table *table) {
+    static const char *const pairs[2][2] = {{"ppft", "dpft"}, {"ppft", "prompt"}};
     const int p = set->data.p;
     for (int a = 1; a < study->n_arms; a++) {
         if (!set->there[a]) continue;
@@ -228,9 +266,10 @@ static void arm_rows(const px_study *study, const choice_set *set, const px_choi
         px_row_contrast(row, px_study_arm(study, a), px_study_arm(study, 0));
         if (!set->met[a])
             px_row_note(row, "never met %s, nor through others", px_study_arm(study, 0));
+        else
+            ridge_row(study, set, a, 0, row);
     }
-    contrast_row(study, fit, p, "ppft", "dpft", about, table);
-    contrast_row(study, fit, p, "ppft", "prompt", about, table);
+    for (int i = 0; i < 2; i++) contrast_row(study, set, fit, pairs[i], about, table);
 }
 
 static void fit_note(const choice_set *set, const px_choice_fit *fit, char note[PX_TERM_MAX]) {
@@ -238,7 +277,7 @@ static void fit_note(const choice_set *set, const px_choice_fit *fit, char note[
     if (!fit->ok)
         snprintf(note, PX_TERM_MAX, "not fitted: %s", fit->why);
     else if (fit->ridge)
-        snprintf(note, PX_TERM_MAX, "ridge 1e-3: an arm is always or never best");
+        snprintf(note, PX_TERM_MAX, "ridge 1e-3: arms that are always or never above others");
     if (set->data.n_clusters == 1) snprintf(note, PX_TERM_MAX, "one person: no errors");
     if (set->n_no_length) {
         size_t at = strlen(note);
@@ -376,6 +415,7 @@ static px_err *luce_rows(const px_study *study, const choice_ask *ask, px_boot *
     px_err *err = choice_set_new(study, ask, &set);
     if (!err && set.n_trials) err = px_choice_maximum(&set.data, set.arm_columns, fit);
     if (err || !set.n_trials) goto done;
+    if (fit->ok && fit->ridge) PX_PASS_TO(done, above_find(study, ask, &set));
     fit_note(&set, fit, note);
     px_about about = about_of(ask, &set, ask->pairs ? "bradley_terry" : "plackett_luce", note);
     arm_rows(study, &set, fit, &about, table);
@@ -389,10 +429,28 @@ done:
     return err;
 }
 
+/* Too few arms to compare, or too many for a fit: a row that says so. */
+static bool countable(const px_study *study, int source, px_question question, const char *model,
+                      px_table *table) {
+    const px_about about = {
+        .family = question == PX_PREFERENCE ? PX_FAMILY_PREFERENCE : PX_FAMILY_PROVENANCE,
+        .outcome = question == PX_PREFERENCE ? "rank:preference" : "rank:provenance",
+        .model = model,
+        .source = source};
+    const bool many = study->n_arms - 1 > ARM_COLUMNS_MAX;
+    if (!many && study->n_arms > 1) return true;
+    px_row *row = px_table_add(table, &about, "arms");
+    if (many)
+        px_row_note(row, "not fitted: %d arms, at most %d", study->n_arms, ARM_COLUMNS_MAX + 1);
+    else
+        px_row_note(row, "not fitted: one arm alone");
+    return false;
+}
+
 px_err *px_rank_rows(const px_study *study, px_boot *boot, px_table *table) {
-    if (study->n_arms - 1 > ARM_COLUMNS_MAX || study->n_arms < 2) return NULL;
     for (int q = 0; q < PX_QUESTIONS; q++) {
         choice_ask ask = {.source = (px_trial_source)boot->source, .question = (px_question)q};
+        if (!countable(study, boot->source, ask.question, "plackett_luce", table)) continue;
         PX_PASS(luce_rows(study, &ask, boot, table));
         ask.pairs = true;
         PX_PASS(luce_rows(study, &ask, NULL, table));
@@ -425,6 +483,7 @@ px_err *px_rank_length_rows(const px_study *study, px_trial_source source, px_qu
     if (err || !set.n_trials) goto done;
     err = px_choice_maximum(&set.data, set.arm_columns, fit);
     if (err) goto done;
+    if (fit->ok && fit->ridge) PX_PASS_TO(done, above_find(study, &ask, &set));
     fit_note(&set, fit, note);
     px_about about = about_of(&ask, &set, "rank_logit_length", note);
     arm_rows(study, &set, fit, &about, table);

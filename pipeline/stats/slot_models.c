@@ -260,15 +260,21 @@ static px_err *categories_make(const px_design *d, int32_t *category, int *n_cat
 
 /* x without the intercept. */
 static double *slopes_of(const px_design *d) {
-    const int p = d->p_kept;
+    const int p = d->p_kept; /* 0: too many columns, x is not packed */
     double *x = malloc(((size_t)d->n * (size_t)p + 1) * sizeof *x);
-    for (int64_t i = 0; x && i < d->n; i++)
+    for (int64_t i = 0; x && p > 0 && i < d->n; i++)
         memcpy(x + i * (p - 1), d->x + i * p + 1, (size_t)(p - 1) * sizeof *x);
     return x;
 }
 
+/* A term that always has the highest or the lowest values has its maximum at infinity: Newton stops
+ * where rounding leaves no slope, with next to no information. Log odds known no better than to
+ * ±1000 are such. */
+#define SLOPE_VARIANCE_MAX 1e6
+
 /* The slopes' part of the fit, with a column of nothing for the intercept. */
-static px_err *slopes_spread(const px_design *d, const px_ordinal_fit *fit, px_fit *all) {
+static px_err *slopes_spread(const px_design *d, const px_ordinal_fit *fit, px_fit *all,
+                             bool *all_finite) {
     const int p = d->p_kept, first = fit->n - 1 - (p - 1);
     double *beta = calloc((size_t)p, sizeof *beta),
            *cov = calloc((size_t)p * (size_t)p, sizeof *cov);
@@ -278,7 +284,10 @@ static px_err *slopes_spread(const px_design *d, const px_ordinal_fit *fit, px_f
         PX_NO_MEMORY();
     }
     for (int i = 1; i < p; i++) {
-        beta[i] = fit->theta[first + i - 1];
+        const size_t at = (size_t)(first + i - 1);
+        const bool finite = fit->cov[at * (size_t)fit->n + at] < SLOPE_VARIANCE_MAX;
+        beta[i] = finite ? fit->theta[at] : NAN;
+        *all_finite &= finite;
         for (int k = 1; k < p; k++)
             cov[i * p + k] =
                 fit->cov[(size_t)(first + i - 1) * (size_t)fit->n + (size_t)(first + k - 1)];
@@ -318,11 +327,13 @@ px_err *px_ordinal_rows(const px_study *study, px_trial_source source, int outco
                                                      .n_persons = d.n_persons,
                                                      .nodes = 15},
                                        &fit));
+    bool finite = true;
     if (fit.ok)
-        PX_PASS_TO(done, slopes_spread(&d, &fit, &all));
+        PX_PASS_TO(done, slopes_spread(&d, &fit, &all, &finite));
     else
         snprintf(note, sizeof note, "not fitted: %s", fit.why);
     if (fit.ok && fit.singular) note_add(note, "singular: the person's variance is 0");
+    if (!finite) note_add(note, "NA: always the highest or lowest, no finite maximum");
     px_about about = about_of(source, outcome, "cumulative_logit", &d);
     about.note = note;
     px_fit_rows(study, &d, &all, &about, table);

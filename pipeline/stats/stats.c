@@ -95,7 +95,7 @@ typedef enum {
     TASKS
 } task_kind;
 
-static const int task_parts[TASKS] = {3, 2, 2, 4, 4, 4, 1, 1, 1, 3}; /* outcomes of each */
+static const int task_parts[TASKS] = {4, 2, 2, 4, 4, 4, 1, 1, 1, 3}; /* outcomes of each */
 
 static px_err *task_do(const px_study *study, task_kind kind, px_trial_source source, int part,
                        px_table *table) {

@@ -1,13 +1,20 @@
 /* traits_rows.c - traits.jsonl: score ~ arm + domain (+ log words) + an effect of each person, by
- * REML: raw (lmm) and at the same length (lmm_length). Against the reference arm. */
+ * REML: raw (lmm) and at the same length (lmm_length). Against the reference arm. Scores are the
+ * lists' and, where a judge ran, its own (the mean of an answer's valid tries). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
 #include "stats_internal.h"
 
-enum { TRAITS = 3 };
-static const char *const trait_names[TRAITS] = {"sycophancy", "relationship", "verbosity"};
+enum { LEXICAL = 3, TRAITS = 5 };
+static const struct {
+    const char *key, *outcome;
+} trait_of[TRAITS] = {{"sycophancy", "trait:sycophancy"},
+                      {"relationship", "trait:relationship"},
+                      {"verbosity", "trait:verbosity"},
+                      {"sycophancy", "judge:sycophancy"}, /* of the line's "judge" */
+                      {"relationship", "judge:relationship"}};
 
 typedef struct {
     int32_t arm, person, domain; /* -1: none */
@@ -22,6 +29,7 @@ typedef struct {
     const char *domain_names[64];
     trait_line *at;
     int64_t n, room, n_other; /* of arms that no trial has */
+    bool judged;              /* some line has a judge's part */
 } trait_file;
 
 static px_err *number_of(trait_file *file, px_map *map, const char *text, int32_t *n,
@@ -55,9 +63,13 @@ static px_err *line_take(void *context, const cJSON *json) {
                       &line.domain));
     const cJSON *controls = cJSON_GetObjectItemCaseSensitive(json, "controls");
     line.words = px_json_find_f64(controls, "words", NAN);
+    const cJSON *judge = cJSON_GetObjectItemCaseSensitive(json, "judge");
+    file->judged |= cJSON_IsObject(judge);
     for (int t = 0; t < TRAITS; t++)
         line.score[t] =
-            px_json_find_f64(cJSON_GetObjectItemCaseSensitive(json, trait_names[t]), "score", NAN);
+            t < LEXICAL ? px_json_find_f64(cJSON_GetObjectItemCaseSensitive(json, trait_of[t].key),
+                                           "score", NAN)
+                        : px_json_find_f64(judge, trait_of[t].key, NAN);
     if (file->n == file->room) {
         int64_t room = file->room ? file->room * 2 : 1024;
         trait_line *at = realloc(file->at, (size_t)room * sizeof *at);
@@ -122,15 +134,14 @@ static px_err *design_make(const trait_file *file, int trait, bool length, trait
 
 static void design_rows(const trait_file *file, const trait_design *d, int trait, int kept,
                         const px_lmm_fit *fit, px_table *table) {
-    char outcome[PX_WORD_MAX], note[PX_TERM_MAX] = "";
-    snprintf(outcome, sizeof outcome, "trait:%s", trait_names[trait]);
+    char note[PX_TERM_MAX] = "";
     if (!fit->ok) snprintf(note, sizeof note, "not fitted: %s", fit->why);
     if (file->n_other)
         snprintf(note + strlen(note), sizeof note - strlen(note),
                  "%s%lld answers of arms without trials left out", *note ? "; " : "",
                  (long long)file->n_other);
     const px_about about = {.family = PX_FAMILY_TRAITS,
-                            .outcome = outcome,
+                            .outcome = trait_of[trait].outcome,
                             .model = d->length_at < 0 ? "lmm" : "lmm_length",
                             .note = note,
                             .source = -1,
@@ -183,7 +194,7 @@ px_err *px_traits_rows(const px_study *study, px_table *table) {
     if (!fit) PX_NO_MEMORY();
     px_err *err = px_arena_new((size_t)1 << 20, &file.arena);
     if (!err) err = px_json_lines(study->job->traits, false, line_take, &file);
-    for (int t = 0; t < TRAITS && !err; t++)
+    for (int t = 0; t < (file.judged ? TRAITS : LEXICAL) && !err; t++)
         for (int length = 0; length < 2 && !err; length++)
             err = trait_fit(&file, t, length, fit, table);
     px_map_free(&file.people);

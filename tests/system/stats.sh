@@ -41,6 +41,14 @@ awk 'BEGIN { for (i = 0; i < 60; i++) for (a = 0; a < 3; a++)
         i, a == 0 ? "base" : a == 1 ? "ppft" : "dpft", i % 12, i % 2, (i * 7 + a * 5) % 11 / 10 + (a == 1), 20 + (i * 5 + a * 3) % 17 }' >traits.jsonl
 check with-traits "$X" stats --trials "$G" --traits traits.jsonl --out tr.tsv --bootstrap 0
 awk -F '\t' '$1 == "traits" && $3 == "lmm_length" && $4 == "ppft"' tr.tsv | grep -q . && ok traits-rows || fail traits-rows none
+same traits-no-judge "$(awk -F '\t' '$2 ~ /^judge:/' tr.tsv | wc -l)" 0
+# A judge's scores of the same answers: ppft's are by 3 higher, and an answer without a valid try is left out.
+awk '{ i = NR - 1; n = int(i / 3); a = i % 3; s = (n * 5 + n % 12 + a * 2) % 4 + 2 + 3 * (a == 1)
+    print substr($0, 1, length($0) - 1) ",\"judge\":{\"sycophancy\":" (n % 10 == 9 ? "null" : s) ",\"relationship\":" 9 - s ".5}}" }' traits.jsonl >judged.jsonl
+check with-judge "$X" stats --trials "$G" --traits judged.jsonl --out tj.tsv --bootstrap 0
+same judge-rows "$(awk -F '\t' '$1 == "traits" && $2 ~ /^judge:/ && $4 ~ /^(ppft|dpft|log_words)$/ && $11 != "NA" { print $2, $3, $4, $12 }' tj.tsv | sort)" \
+    "$(for t in relationship:180 sycophancy:162; do for m in "lmm dpft" "lmm ppft" "lmm_length dpft" "lmm_length log_words" "lmm_length ppft"; do echo "judge:${t%:*} $m ${t#*:}"; done; done)"
+awk -F '\t' '$2 == "judge:sycophancy" && $3 == "lmm" && $4 == "ppft" { exit !($6 > 2 && $6 < 4) }' tj.tsv && ok judge-effect || fail judge-effect "$(grep judge:syc tj.tsv | head -n 2)"
 same traits-flat "$(awk -F '\t' '$2 == "trait:verbosity" && $6 != "NA"' tr.tsv | wc -l)" 0
 
 # Invented trials: nearly all of the planted effects lie in their intervals (by chance 1 in 20 does not).

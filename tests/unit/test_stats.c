@@ -31,7 +31,7 @@ static double number(const char *cell) { return strcmp(cell, "NA") ? strtod(cell
 static row *rows_read(const char *path, int *n) {
     FILE *file = fopen(path, "r");
     char line[4096], *c[16] = {0};
-    row *rows = calloc(4096, sizeof *rows);
+    row *rows = calloc(16384, sizeof *rows);
     assert_non_null(file);
     assert_non_null(rows);
     *n = 0;
@@ -194,6 +194,90 @@ static void separation_takes_the_ridge(void **state) {
     assert_non_null(r);
     assert_true(noted(r, "ridge 1e-3"));
     px_assert_near(6 / (1 + exp(r->estimate)), 1e-3 * r->estimate, 1e-6);
+    assert_true(isfinite(r->se) && isnan(r->p) && isnan(r->adjusted));
+    assert_true(noted(r, "no finite maximum"));
+    free(rows);
+}
+
+/* A group that always wins: no p across, as before within. */
+static void separated_groups_have_no_p(void **state) {
+    (void)state;
+    trial_text t = {0};
+    int n = 0;
+    for (int i = 0; i < 12; i++) {
+        trial_add(&t, i, i % 3 ? "a" : "base", i % 3 ? "base" : "a");
+        trial_add(&t, i, i % 2 ? "ppft" : "dpft", i % 2 ? "dpft" : "ppft");
+        trial_add(&t, i, i % 2 ? "ppft" : "dpft", i % 3 ? "a" : "base");
+    }
+    row *rows = run_text(&t, &n);
+    static const char *const models[] = {"plackett_luce", "bradley_terry"};
+    static const struct {
+        const char *term;
+        bool p;
+    } of[] = {{"a", true}, {"ppft", false}, {"dpft", false}, {"ppft-dpft", true}};
+    for (size_t m = 0; m < PX_COUNT(models); m++)
+        for (size_t i = 0; i < PX_COUNT(of); i++) {
+            const row *r = find(rows, n, "rank:preference", models[m], of[i].term, "human");
+            assert_non_null(r);
+            assert_true(isfinite(r->estimate) && noted(r, "ridge 1e-3"));
+            assert_int_equal(isfinite(r->p), of[i].p);
+        }
+    free(rows);
+}
+
+/* More arms than a fit has columns for, and one alone: said, and no reading out of bounds. */
+static void numbers_of_arms_are_said(void **state) {
+    (void)state;
+    for (int arms = 1; arms < 400; arms += 199) {
+        trial_text t = {0};
+        int n = 0;
+        for (int i = 0; i < arms; i++) {
+            char text[2][16];
+            for (int k = 0; k < 2; k++) snprintf(text[k], 16, "m%d", (i + k) % arms);
+            px_str_format(&t.text,
+                          "{\"trial\":\"t%d\",\"person\":\"u%d\",\"slots\":[{\"pos\":\"A\","
+                          "\"arm\":\"%s\"},{\"pos\":\"B\",\"arm\":\"%s\"}],\"rank\":"
+                          "{\"preference\":[\"A\",\"B\"]},\"vas\":{\"preference\":{\"A\":%d,"
+                          "\"B\":%d}},\"wtp\":{\"A\":%d,\"B\":3}}\n",
+                          i, i % 9, text[0], text[1], i % 50, i % 7, i % 10);
+        }
+        row *rows = run_text(&t, &n);
+        const row *r = find(rows, n, "rank:preference", "plackett_luce", "arms", "human");
+        assert_non_null(r);
+        assert_true(noted(r, arms == 1 ? "one arm alone" : "at most 151"));
+        static const char *const models[] = {"lmm", "cumulative_logit"};
+        for (size_t m = 0; arms > 1 && m < PX_COUNT(models); m++) {
+            r = find(rows, n, "vas:preference", models[m], "m10", "human");
+            assert_non_null(r);
+            assert_true(isnan(r->estimate) && noted(r, "too many terms"));
+        }
+        free(rows);
+    }
+}
+
+/* Sliders that always stand highest for one arm: that arm's slope is at infinity, the others' not.
+ */
+static void separated_slope_is_na(void **state) {
+    (void)state;
+    trial_text t = {0};
+    int n = 0;
+    for (int i = 0; i < 40; i++)
+        px_str_format(&t.text,
+                      "{\"trial\":\"t%d\",\"person\":\"u%d\",\"slots\":[{\"pos\":\"A\","
+                      "\"arm\":\"base\"},{\"pos\":\"B\",\"arm\":\"x\"},{\"pos\":\"C\","
+                      "\"arm\":\"y\"}],\"vas\":{\"preference\":{\"A\":%d,\"B\":100,\"C\":%d}},"
+                      "\"wtp\":{\"A\":%d,\"B\":%d,\"C\":3}}\n",
+                      i, i % 8, i * 7 % 3, i * 5 % 4 > 1 ? 2 : 0, i % 5, i * 3 % 7);
+    row *rows = run_text(&t, &n);
+    const row *r = find(rows, n, "vas:preference", "cumulative_logit", "x", "human");
+    assert_non_null(r);
+    assert_true(isnan(r->estimate) && isnan(r->p) && noted(r, "no finite maximum"));
+    r = find(rows, n, "vas:preference", "cumulative_logit", "y", "human");
+    assert_non_null(r);
+    assert_true(fabs(r->estimate) < 5 && r->se < 2);
+    r = find(rows, n, "wtp", "cumulative_logit", "x", "human");
+    assert_non_null(r);
+    assert_true(isfinite(r->estimate) && r->se < 2);
     free(rows);
 }
 
@@ -255,6 +339,9 @@ int main(void) {
         cmocka_unit_test(adjusted_within_families),
         cmocka_unit_test(two_arms_by_hand),
         cmocka_unit_test(separation_takes_the_ridge),
+        cmocka_unit_test(separated_groups_have_no_p),
+        cmocka_unit_test(numbers_of_arms_are_said),
+        cmocka_unit_test(separated_slope_is_na),
         cmocka_unit_test(arms_that_never_met_are_na),
         cmocka_unit_test(little_data_never_crashes),
         cmocka_unit_test(reference_must_be_there),
