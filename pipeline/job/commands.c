@@ -18,7 +18,7 @@ static const job_command commands[] = {
         "max-new-tokens:v min-new-tokens:v temperature:v top-k:v top-p:v min-p:v repetition-penalty:v no-repeat-ngram:v "
         "ignore-eos:f n:v logprobs:v batch:v seed:v", "", PX_JOB_VALUE},
     {"traits", true, false, false, "", CONFIG "answers:i trials:i out:o reference:v lists:i bootstrap:v seed:v validate:f pairs:v judge:i", "out:.summary.json", PX_JOB_VALUE},
-    {"simulate", true, true, false, "", CONFIG "out:o transcripts:i condition:v data:i arms:i corpus:i model:i player-model:i people:v orders:v seed:v", "out:.summary.json", PX_JOB_VALUE},
+    {"simulate", true, true, false, "", CONFIG "out:o transcripts:i condition:v data:i arms:i corpus:i model:i player-model:i people:v orders:v seed:v", "out:.summary.json,.cost.jsonl", PX_JOB_VALUE},
     {"trials", false, false, false, "", "out:o all:f", "", PX_JOB_ACTION},
     {"stats", true, false, false, "", "trials:i eval:i traits:i out:o reference:v by-position:f bootstrap:v plan-people:v seed:v", "out:.json", PX_JOB_INPUT},
     {"export", false, false, false, "", "run:i step:v format:v out:O model:i", "", PX_JOB_VALUE},

@@ -14,7 +14,7 @@ typedef struct {
     bool resolves;
     const char *keys;      /* prefixes of the configuration's keys that matter; "": all */
     const char *options;   /* what may be given */
-    const char *beside;    /* "option:ending": another file, "a.h5" → "a" + ending */
+    const char *beside;    /* "option:ending,ending": further files, "a.h5" → "a" + ending */
     px_job_kind arguments; /* what `args` are: PX_JOB_VALUE, _INPUT or _ACTION */
 } job_command;
 

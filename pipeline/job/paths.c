@@ -47,20 +47,26 @@ static px_err *output_add(const px_job *job, px_job_step *step, const char *name
     return NULL;
 }
 
-/* What a command writes beside its output: "a.h5" → "a.json". */
+/* What a command writes beside its output: "a.h5" → "a.json", or several. */
 static px_err *beside_add(const px_job *job, px_job_step *step, const px_job_option *o) {
     const job_command *command = job_command_find(step->command);
     const char *ending = strchr(command->beside, ':');
     size_t n = ending ? (size_t)(ending - command->beside) : 0;
     if (!ending || strlen(o->name) != n || strncmp(o->name, command->beside, n) != 0) return NULL;
     const char *texts[2] = {o->value, o->given}, *made[2];
-    for (int i = 0; i < 2; i++) {
-        const char *slash = strrchr(texts[i], '/'), *dot = strrchr(slash ? slash : texts[i], '.');
-        size_t stem = dot ? (size_t)(dot - texts[i]) : strlen(texts[i]);
-        made[i] = job_text(job->arena, "%.*s%s", (int)stem, texts[i], ending + 1);
+    while (*ending) {
+        const int length = (int)strcspn(++ending, ",");
+        for (int i = 0; i < 2; i++) {
+            const char *slash = strrchr(texts[i], '/'),
+                       *dot = strrchr(slash ? slash : texts[i], '.');
+            size_t stem = dot ? (size_t)(dot - texts[i]) : strlen(texts[i]);
+            made[i] = job_text(job->arena, "%.*s%.*s", (int)stem, texts[i], length, ending);
+        }
+        PX_PASS(px_arena_ok(job->arena));
+        PX_PASS(output_add(job, step, o->name, made[0], made[1]));
+        ending += length;
     }
-    PX_PASS(px_arena_ok(job->arena));
-    return output_add(job, step, o->name, made[0], made[1]);
+    return NULL;
 }
 
 static px_err *outputs_resolve(px_job *job, px_job_step *step) {

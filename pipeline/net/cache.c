@@ -4,6 +4,7 @@
  * the request but its hash. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ static px_err *entry_fill(const px_call *call, const cJSON *json, const char *pa
         PX_FAIL(PX_BAD_INPUT, "%s: the entry of another request", path);
     PX_PASS(px_json_i64(json, "prompt_tokens", path, -1, INT64_MAX, &out->prompt_tokens));
     PX_PASS(px_json_i64(json, "new_tokens", path, -1, INT64_MAX, &out->new_tokens));
+    out->seconds = px_json_find_f64(json, "seconds", NAN);
     const cJSON *choices = cJSON_GetObjectItemCaseSensitive(json, "choices"), *item = NULL;
     if (cJSON_GetArraySize(choices) != call->n)
         PX_FAIL(PX_BAD_INPUT, "%s: %d choices, wanted %d", path, cJSON_GetArraySize(choices),
@@ -76,8 +78,10 @@ px_err *px_cache_get(const px_call *call, bool *found, px_answer *out) {
 }
 
 static void entry_print(const px_call *call, const px_answer *answer, px_str *out) {
-    px_str_format(out, "{\"key\":\"%s\",\"prompt_tokens\":%lld,\"new_tokens\":%lld,\"choices\":[",
+    px_str_format(out, "{\"key\":\"%s\",\"prompt_tokens\":%lld,\"new_tokens\":%lld,\"seconds\":",
                   call->key.hex, (long long)answer->prompt_tokens, (long long)answer->new_tokens);
+    px_str_double(out, answer->seconds);
+    px_str_text(out, ",\"choices\":[");
     for (int i = 0; i < answer->n; i++) {
         const px_choice *choice = &answer->choices[i];
         px_str_text(out, i ? ",{\"text\":" : "{\"text\":");

@@ -71,7 +71,7 @@ static px_err *give_answer(px_call *call, const px_answer *answer, bool cached, 
                       .prompt_tokens = answer->prompt_tokens,
                       .new_tokens = answer->new_tokens,
                       .usd = answer_usd(call->endpoint, answer),
-                      .seconds = cached ? NAN : px_now_s() - call->began_s,
+                      .seconds = answer->seconds,
                       .cached = cached,
                       .tries = call->tries};
     sums->answered++;
@@ -98,6 +98,7 @@ static px_err *give_bought(px_call *call, px_reply_sink *sink, void *ctx, px_ans
     e->sums.usd += usd;
     e->largest_usd = fmax(e->largest_usd, usd);
     e->failed_in_row = 0;
+    answer->seconds = px_now_s() - call->began_s;
     px_err *bad_cache = px_cache_put(call, answer);
     px_err *err = give_answer(call, answer, false, sink, ctx);
     if (!bad_cache) return err;

@@ -84,7 +84,8 @@ typedef struct {
     int64_t prompt_tokens, new_tokens; /* -1: the endpoint does not say */
     double usd;                        /* price of the tokens; NaN: no price or no tokens known.
                                         * A cached answer has cost this once and nothing now. */
-    double seconds;                    /* from the first try to the answer; NaN: cached */
+    double seconds; /* from the first try to the answer, of a cached one as it was then; NaN: no
+                       error had an answer, or an old cache does not say */
     bool cached;
     int tries; /* HTTP requests sent for it */
 } px_reply;

@@ -38,7 +38,8 @@ typedef struct {
     px_choice *choices;
     int n;
     int64_t prompt_tokens, new_tokens;
-    bool withheld; /* beside an error: a content filter took the answer, the endpoint is well */
+    double seconds; /* from the first try to the answer; NaN: an old cache does not say */
+    bool withheld;  /* beside an error: a content filter took the answer, the endpoint is well */
 } px_answer;
 
 struct px_endpoint {

@@ -1,5 +1,6 @@
-/* sim_cost.c - what the answers of each slot cost, in a file beside the trials: seconds are never
- * the same twice, and trials are the same bytes whenever they are made anew. */
+/* sim_cost.c - what the answers of each slot and the participant's own calls cost, in a file beside
+ * the trials: seconds are never the same twice, and trials are the same bytes whenever they are
+ * made anew. */
 #include <math.h>
 #include <string.h>
 
@@ -19,19 +20,23 @@ static void count_put(px_str *out, const char *key, int64_t n, bool known) {
     px_str_double(out, known ? (double)n : NAN);
 }
 
+static void cost_put(const sim_cost *cost, const char *what, px_str *out) {
+    px_str_format(out, "\"%s\":%lld,\"timed\":%lld,\"cached\":%lld,\"seconds\":", what,
+                  (long long)cost->n, (long long)cost->n_timed, (long long)cost->n_cached);
+    px_str_double(out, cost->n_timed ? cost->seconds : NAN);
+}
+
 static void slot_put(const simulation *s, const sim_slot *slot, px_str *out) {
     const px_arm_about about = px_arms_about(s->arms, slot->arm);
     px_str_format(out, "{\"pos\":\"%c\",", slot->pos);
     named_put(out, "arm", about.slot);
     named_put(out, "variant", about.variant);
-    px_str_format(out, "\"answers\":%lld,\"timed\":%lld,\"seconds\":", (long long)slot->n_answers,
-                  (long long)slot->n_timed);
-    px_str_double(out, slot->n_timed ? slot->seconds : NAN);
+    cost_put(&slot->cost, "answers", out);
     count_put(out, "context_tokens", slot->context_tokens, slot->counted);
     count_put(out, "prompt_tokens", slot->prompt_tokens, true);
     count_put(out, "new_tokens", slot->new_tokens, true);
     px_str_text(out, ",\"usd\":");
-    px_str_double(out, slot->usd);
+    px_str_double(out, slot->cost.usd);
     px_str_char(out, '}');
 }
 
@@ -39,13 +44,19 @@ static void trial_put(const simulation *s, const sim_trial *trial, px_str *out) 
     px_str_char(out, '{');
     named_put(out, "trial", trial->id);
     named_put(out, "person", trial->person_id);
-    named_put(out, "source", px_source_names[PX_SOURCE_CONVERSE]);
+    named_put(out, "source", px_source_names[s->judge ? PX_SOURCE_JUDGE : PX_SOURCE_CONVERSE]);
     px_str_text(out, "\"slots\":[");
-    for (int i = 0; i < trial->n_slots; i++) {
+    for (int i = 0; i < trial->n_slots && !s->judge; i++) { /* judge asks no arm */
         if (i) px_str_char(out, ',');
         slot_put(s, &trial->slots[i], out);
     }
-    px_str_text(out, "]}\n");
+    px_str_text(out, "],\"player\":{");
+    cost_put(&trial->player, "calls", out);
+    count_put(out, "prompt_tokens", trial->player.prompt_tokens, true);
+    count_put(out, "new_tokens", trial->player.new_tokens, true);
+    px_str_text(out, ",\"usd\":");
+    px_str_double(out, trial->player.usd);
+    px_str_text(out, "}}\n");
 }
 
 px_err *costs_write(const simulation *s) {

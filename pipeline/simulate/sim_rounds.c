@@ -127,6 +127,16 @@ static void usd_add(double *sum, const memo_reply *reply) {
     if (isfinite(reply->usd)) *sum = (isfinite(*sum) ? *sum : 0) + reply->usd;
 }
 
+static void cost_add(sim_cost *sum, const memo_reply *reply) {
+    sum->n++;
+    sum->n_cached += reply->cached;
+    sum->n_timed += isfinite(reply->seconds);
+    if (isfinite(reply->seconds)) sum->seconds += reply->seconds;
+    sum->prompt_tokens += PX_MAX(reply->prompt_tokens, 0);
+    sum->new_tokens += PX_MAX(reply->new_tokens, 0);
+    usd_add(&sum->usd, reply);
+}
+
 /* From label to slot. */
 static void judgement_place(const simulation *s, const sim_trial *trial, const sim_want *want,
                             const sim_judgement *shown, sim_judgement *out) {
@@ -182,6 +192,7 @@ static px_err *reply_look(simulation *s, sim_want *want, bool *repair) {
     }
     usd_add(&trial->usd, reply);
     counts->cached += reply->cached;
+    if (reply->end != PX_ASK_REFUSED) cost_add(&trial->player, reply);
     trial_labels(trial, labels);
     const reply_ask ask = {.kind = (call_kind)want->kind,
                            .labels = labels,
@@ -246,7 +257,6 @@ static px_err *answer_take(simulation *s, const sim_want *want) {
     slot_error error = SLOT_FINE;
     if (!reply) PX_FAIL(PX_RUN_FAILED, "%s: an answer is missing", memo_dir(s->memo));
     usd_add(&trial->usd, reply);
-    usd_add(&slot->usd, reply);
     s->answers.cached += reply->cached;
     if (reply->end == PX_ASK_FAILED) {
         error = SLOT_HTTP;
@@ -262,9 +272,7 @@ static px_err *answer_take(simulation *s, const sim_want *want) {
         slot->context_tokens += PX_MAX(reply->context_tokens, 0);
         slot->prompt_tokens += PX_MAX(reply->prompt_tokens, 0);
         slot->new_tokens += PX_MAX(reply->new_tokens, 0);
-        slot->n_answers++;
-        slot->n_timed += isfinite(reply->seconds);
-        if (isfinite(reply->seconds)) slot->seconds += reply->seconds;
+        cost_add(&slot->cost, reply);
         if (reply->user >= 0) slot->user = reply->user;
         if (is_blank(reply->text))
             error = SLOT_EMPTY;

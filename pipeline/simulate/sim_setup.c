@@ -88,7 +88,7 @@ static px_err *trial_key(const simulation *s, sim_trial *trial) {
     px_str_free(&text);
     const px_rng rng = {(uint64_t)s->config->seed, PX_RNG_SIMULATE};
     trial->price = round(1000 * px_rng_uniform(rng, trial->key, 0)) / 100; /* in cents */
-    trial->usd = NAN;
+    trial->usd = trial->player.usd = NAN;
     return err;
 }
 
@@ -120,7 +120,7 @@ static px_err *trial_make(simulation *s, const sim_person *person, int domain, s
                                      .pos = (char)('A' + i),
                                      .user = -1,
                                      .counted = true,
-                                     .usd = NAN};
+                                     .cost = {.usd = NAN}};
     return NULL;
 }
 

@@ -19,7 +19,7 @@ static px_err *result_write(const simulation *s) {
         PX_PASS_TO(done, px_str_ok(&line));
         fwrite(line.data, 1, line.size, file.stream);
     }
-    if (!s->judge) PX_PASS_TO(done, costs_write(s));
+    PX_PASS_TO(done, costs_write(s));
     PX_PASS_TO(done, px_file_out_commit(&file));
     PX_PASS_TO(done, summary_write(s, s->out_summary.data));
     summary_print(s, stdout);

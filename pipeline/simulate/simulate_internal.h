@@ -55,6 +55,12 @@ void sim_people_free(sim_people *people);
 /* --- a trial --- */
 typedef enum { SLOT_FINE, SLOT_LENGTH, SLOT_REPEAT, SLOT_EMPTY, SLOT_HTTP } slot_error; /* worse */
 extern const char *const slot_errors[];
+/* Sums of what replies took. */
+typedef struct {
+    int64_t n, n_timed, n_cached; /* n_timed: whose seconds are known */
+    double seconds, usd;          /* usd NaN: not known */
+    int64_t prompt_tokens, new_tokens;
+} sim_cost;
 typedef struct {
     int32_t arm; /* of px_arms; -1 in given transcripts */
     char pos;    /* 'A' … */
@@ -63,8 +69,7 @@ typedef struct {
     slot_error error;
     bool counted;                                      /* context_tokens is known */
     int64_t context_tokens, prompt_tokens, new_tokens; /* sums over turns */
-    int64_t n_answers, n_timed;                        /* n_timed: whose seconds are known */
-    double seconds, usd;                               /* sums; usd NaN: not known */
+    sim_cost cost;                                     /* of its answers */
     const char *json;                                  /* of a given transcript, as it stood */
 } sim_slot;
 typedef struct {
@@ -92,6 +97,7 @@ typedef struct {
     double price;
     int repairs;
     double usd;                    /* NaN: not known */
+    sim_cost player;               /* of the participant's own calls */
     const char *head, *turns_json; /* of a given transcript */
 } sim_trial;
 typedef struct {

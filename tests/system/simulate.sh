@@ -40,7 +40,9 @@ check finished "${talk[@]}" --out c.jsonl --resume
 grep -q 'is finished already' out && ok finished-said || fail finished-said "$(cat out)"
 
 # What answers cost stands beside: of every slot, with seconds, and tokens as in the trials.
-same costs "$(wc -l <c.cost.jsonl) $(grep -o '"answers":\([12]\),"timed":\1,"seconds":[0-9.e-]*,' c.cost.jsonl | wc -l)" "20 60"
+same costs "$(wc -l <c.cost.jsonl) $(grep -o '"answers":\([12]\),"timed":\1,"cached":0,"seconds":[0-9.e-]*,' c.cost.jsonl | wc -l)" "20 60"
+# And the participant's calls: a message or two, a choice, two judgements.
+same costs-of-player "$(grep -cE '"player":\{"calls":([45]),"timed":\1,"cached":0,"seconds":[0-9.e-]+,"prompt_tokens":[1-9][0-9]*,"new_tokens":[1-9][0-9]*,"usd":null\}\}$' c.cost.jsonl)" 20
 same costs-tokens "$(grep -o '"context_tokens":[0-9]*,"prompt_tokens":[0-9]*,"new_tokens":[0-9]*' c.cost.jsonl | sha256sum)" \
     "$(grep -o '"context_tokens":[0-9]*,"prompt_tokens":[0-9]*,"new_tokens":[0-9]*' c.jsonl | sha256sum)"
 same costs-on-3 "$(sed 's/"seconds":[0-9.e-]*//g' c3.cost.jsonl | sha256sum)" "$(sed 's/"seconds":[0-9.e-]*//g' c.cost.jsonl | sha256sum)"
@@ -60,7 +62,7 @@ check stats "$X" stats --trials c.jsonl j.jsonl --out s.tsv --bootstrap 20
 
 same seconds-in-stats "$(awk -F '\t' '$2 == "seconds:answer" && $6 > 0 && $14 == "converse" { print $4 }' s.tsv | sort | uniq | tr '\n' ' ')" "base other prompt "
 same runs-in-stats "$(grep -oE '"runs":\[(\{"arm":"[a-z]*","sha256":"[0-9a-f]{64}"\},?){3}\]' s.json | wc -l)" 1
-[ ! -e j.cost.jsonl ] && ok judge-costs-nothing || fail judge-costs-nothing "j.cost.jsonl is there"
+same judge-costs "$(grep -cE '"source":"judge","slots":\[\],"player":\{"calls":1,"timed":1,' j.cost.jsonl)" 20
 grep -q '"orders":\[\["[A-C]","[A-C]","[A-C]"\],\["' c.jsonl && ok orders-kept || fail orders-kept "no sim.orders in c.jsonl"
 # The flip rate is the one that stats finds in the trials.
 same flips-in-stats "$(sed -n 's/^"flip_rate": \(0\.[0-9]\{6\}\).*/\1/p' c.summary.json)" \
@@ -85,6 +87,10 @@ same job-generic "$(grep -c '"arm":"generic","variant":null,"user":"generic"' jo
 same job-soft-tokens "$(grep -oE '"arm":"ppft"[^}]*"context_tokens":10,' job/c.jsonl | wc -l)" 12
 check job-again "$X" run job.json --job-dir job --threads 1
 grep -q 'read: unchanged, kept' err && ok job-kept || fail job-kept "$(tail -n 2 err)"
+# What stands beside the trials is an output too: made again where it is gone.
+rm job/j.cost.jsonl
+check job-cost-again "$X" run job.json --job-dir job --threads 1
+same job-cost "$(wc -l <job/j.cost.jsonl)" 12
 
 # --- killed, then on with other ranks: the same file ---
 mpirun -n 2 "${talk[@]}" --out k.jsonl >out 2>err &
@@ -152,8 +158,12 @@ setup good good
 check http "${http[@]}" --out e.jsonl
 check http-on-3 mpirun -n 3 "${http[@]}" --out e3.jsonl
 same http-same "$(sha e3.jsonl)" "$(sha e.jsonl)"
+cp e.cost.jsonl e1.cost.jsonl
 check http-anew "${http[@]}" --out e.jsonl --overwrite
 same http-anew-same "$(sha e3.jsonl)" "$(sha e.jsonl)"
+# From a cache answers keep the seconds that they took, and are counted as cached.
+same http-anew-seconds "$(sed 's/"cached":[0-9]*//g' e.cost.jsonl | sha256sum)" "$(sed 's/"cached":[0-9]*//g' e1.cost.jsonl | sha256sum)"
+same http-cached "$(grep -cE '"calls":([0-9]+),"timed":\1,"cached":\1,' e.cost.jsonl) $(grep -c '"cached":[1-9]' e1.cost.jsonl)" "20 0"
 stop_testd good
 # Twice, by two outputs with a cache each; the third time from the cache.
 same http-once-each "$answered $doubled" "$requests $((requests / 2))"
@@ -203,7 +213,7 @@ refuses no-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=4
 refuses no-more-money 3 'budget|spent' "${http[@]}" --out m.jsonl --set sim.max_usd=40 --resume
 check more-money "${http[@]}" --out m.jsonl --set sim.max_usd=100000 --resume
 same money-all "$(wc -l <m.jsonl)" 20
-same money-by-arm "$(grep -oE '"usd":[0-9.]+' m.cost.jsonl | wc -l)" 40
+same money-by-arm "$(grep -oE '"usd":[0-9.]+' m.cost.jsonl | wc -l)" 60
 stop_testd budget
 same money-not-twice "$doubled" 0
 setup good good
