@@ -72,6 +72,12 @@ typedef struct {
     bool remote;
 } px_arm_about;
 int32_t px_arms_n(const px_arms *arms);
+/* What it took to write the profile of a person that the arm tells, once for all conversations;
+ * NaN: not known. false: the arm tells none that a model wrote. */
+typedef struct {
+    double prompt_tokens, new_tokens, seconds, usd;
+} px_profile_cost;
+bool px_arms_profile(const px_arms *arms, int32_t arm, const char *user_id, px_profile_cost *out);
 px_arm_about px_arms_about(const px_arms *arms, int32_t arm);
 /* Appends what answers of all arms depend on, a JSON list; on rank 0. */
 void px_arms_describe(const px_arms *arms, px_str *out);

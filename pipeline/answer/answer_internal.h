@@ -57,7 +57,8 @@ typedef struct {
     const char *words;        /* self-description, wishes, stated preferences: lines */
     const char *choices[PERSON_CHOICES];
     int n_choices;
-    const char *summary; /* written by a model; NULL: none */
+    const char *summary;  /* written by a model; NULL: none */
+    px_profile_cost cost; /* of the summary */
 } person;
 typedef struct {
     person *items;

@@ -156,6 +156,14 @@ void px_arms_close(px_arms *arms) {
 
 int32_t px_arms_n(const px_arms *arms) { return arms->n; }
 
+bool px_arms_profile(const px_arms *arms, int32_t arm, const char *user_id, px_profile_cost *out) {
+    if (!arms->tells || arms->arms[arm].context != CONTEXT_SUMMARY) return false;
+    const person *p = people_find(&arms->people, user_id);
+    if (!p || !p->summary) return false;
+    *out = p->cost;
+    return true;
+}
+
 px_arm_about px_arms_about(const px_arms *arms, int32_t i) {
     const answer_arm *arm = &arms->arms[i];
     const char *hex = arms->digests[i].hex;

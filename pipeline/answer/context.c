@@ -1,5 +1,6 @@
 /* context.c - the system message of a prompted arm, and the profiles that a model writes for it.
  * The wording of the paper's prompts is not known: this one is ours. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,20 @@ static px_err *summary_path(const person *p, const summary_writer *writer, char 
     return err;
 }
 
+/* What the profile took to write, from CACHE/KEY.cost.json; an older cache does not say. */
+static px_err *cost_read(const summary_writer *writer, const px_digest *key, px_profile_cost *out) {
+    char path[4400];
+    cJSON *json = NULL;
+    snprintf(path, sizeof path, "%s/%s.cost.json", writer->cache_dir, key->hex);
+    if (px_path_exists(path)) PX_PASS(px_json_read(path, false, &json));
+    *out = (px_profile_cost){.prompt_tokens = px_json_find_f64(json, "prompt_tokens", NAN),
+                             .new_tokens = px_json_find_f64(json, "new_tokens", NAN),
+                             .seconds = px_json_find_f64(json, "seconds", NAN),
+                             .usd = px_json_find_f64(json, "usd", NAN)};
+    cJSON_Delete(json);
+    return NULL;
+}
+
 /* Reads what the cache has; *n_missing of the others. */
 static px_err *read_cached(person_list *people, const summary_writer *writer, int32_t *n_missing) {
     *n_missing = 0;
@@ -103,6 +118,7 @@ static px_err *read_cached(person_list *people, const summary_writer *writer, in
         if (!err && px_path_exists(path)) {
             err = px_file_read(path, &text);
             if (!err) p->summary = px_arena_text(people->arena, text.data, text.size);
+            if (!err) err = cost_read(writer, &key, &p->cost);
         } else if (!err) {
             ++*n_missing;
         }
@@ -147,9 +163,37 @@ done:
     return err;
 }
 
-/* A task's answer into the cache. An empty one is no summary and is tried again next time. */
+typedef struct {
+    const summary_writer *writer;
+    double seconds; /* of one: all that were written share the time evenly */
+} keeping;
+
+static void amount_put(px_str *out, const char *key, double value) {
+    px_str_format(out, "%s\"%s\":", out->size ? "," : "{", key);
+    px_str_double(out, value);
+}
+
+static px_err *cost_write(const keeping *k, const char *id, const cJSON *json) {
+    static const char *const keys[] = {"prompt_tokens", "new_tokens", "usd"};
+    px_str name = {0}, text = {0};
+    for (size_t i = 0; i < PX_COUNT(keys); i++)
+        amount_put(&text, keys[i], px_json_find_f64(json, keys[i], NAN));
+    amount_put(&text, "seconds", k->seconds);
+    px_str_text(&text, "}\n");
+    px_str_format(&name, "%s/%s.cost.json", k->writer->cache_dir, id);
+    px_err *err = px_str_ok(&text);
+    if (!err) err = px_str_ok(&name);
+    if (!err) err = px_file_write(name.data, text.data, text.size);
+    px_str_free(&name);
+    px_str_free(&text);
+    return err;
+}
+
+/* A task's answer into the cache, its cost first. An empty one is no summary and is tried again
+ * next time. */
 static px_err *keep_answer(void *context, const cJSON *json) {
-    const summary_writer *writer = context;
+    const keeping *k = context;
+    const summary_writer *writer = k->writer;
     const char *id = px_json_find_text(json, "id"), *answer = px_json_find_text(json, "text");
     const char *why = px_json_find_text(json, "error");
     px_str name = {0};
@@ -157,6 +201,7 @@ static px_err *keep_answer(void *context, const cJSON *json) {
     if (!id || !answer || first_words(answer) == 0) return NULL;
     px_str_format(&name, "%s/%s.txt", writer->cache_dir, id);
     px_err *err = px_str_ok(&name);
+    if (!err) err = cost_write(k, id, json);
     if (!err) err = px_file_write(name.data, answer, first_words(answer));
     px_str_free(&name);
     return err;
@@ -165,7 +210,7 @@ static px_err *keep_answer(void *context, const cJSON *json) {
 px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summary_writer *writer,
                       int threads, person_list *people) {
     px_str tasks = {0}, answers = {0};
-    summary_writer keeper = *writer;
+    keeping keeper = {.writer = writer};
     int32_t missing = 0;
     px_err *err = ranks->rank == 0 ? px_dir_make(writer->cache_dir) : NULL;
     PX_PASS(px_agree_all(ranks, err));
@@ -187,7 +232,9 @@ px_err *summaries_all(const px_ranks *ranks, const px_config *config, const summ
                                  .tokens_least = SUMMARY_LEAST,
                                  .tokens_most = SUMMARY_TOKENS,
                                  .threads = threads};
+    const double began = px_now_s();
     if (!err) err = px_answer_tasks_all(ranks, config, &by, &ask);
+    keeper.seconds = (px_now_s() - began) / PX_MAX(missing, 1);
     if (!err)
         err = px_agree_all(ranks, ranks->rank == 0
                                       ? px_json_lines(answers.data, false, keep_answer, &keeper)

@@ -108,6 +108,31 @@ static void answers_table(const exp_view *exp) {
     px_html_table_end(exp->page->out);
 }
 
+/* Profiles that a model wrote of people for an arm to tell: not part of any conversation. */
+static void tell_profiles(const exp_view *exp) {
+    px_str *out = exp->page->out;
+    for (int a = 0; a < exp->study->n_arms; a++) {
+        const char *arm = exp->study->arms[a];
+        const double prompt = value_of(cost_row(exp, "profile:prompt", arm));
+        const double written = value_of(cost_row(exp, "profile:new", arm));
+        const double seconds = value_of(cost_row(exp, "profile:seconds", arm));
+        const double priced = dollars(exp, prompt, written);
+        const double paid = value_of(cost_row(exp, "profile:usd", arm));
+        if (!isfinite(prompt) && !isfinite(written) && !isfinite(seconds)) continue;
+        px_str_text(out, "<p>Before its conversations, <em>");
+        px_html_name(out, arm);
+        px_str_text(out, "</em> had a profile of each person written, once: ");
+        px_html_fixed(out, prompt, 0);
+        px_str_text(out, " prompt tokens and ");
+        px_html_fixed(out, written, 0);
+        px_str_text(out, " new ones a person on average, ");
+        px_html_duration(out, seconds);
+        px_str_text(out, ", $");
+        px_html_rough(out, isfinite(priced) ? priced : paid);
+        px_str_text(out, ". The table does not hold this.</p>\n");
+    }
+}
+
 static double hours_usd(const exp_view *exp, double seconds) {
     const double price = exp->page->job->prices.usd_per_hour;
     return price > 0 ? price * seconds / 3600 : NAN;
@@ -187,9 +212,8 @@ static void tell_trials(const exp_view *exp) {
         if (usd) {
             px_str_text(out, seconds ? " and cost $" : " cost $");
             px_html_rough(out, usd->estimate);
-            px_str_text(out, " of the player’s tokens");
         }
-        px_str_text(out, ", of all arms together: no part of it is one arm’s.</p>\n");
+        px_str_text(out, ", player and all arms together: no part of it is one arm’s.</p>\n");
     }
 }
 
@@ -207,6 +231,7 @@ void px_page_price(const exp_view *exp) {
                 "those of an arm’s whole conversation in a trial, as its slot records them. Worth "
                 "is people’s where there are any, else the first simulation’s.</p>\n");
     answers_table(exp);
+    tell_profiles(exp);
     tell_trials(exp);
     const int n = training_table(exp);
     for (int r = 0; r < exp->page->n_runs; r++)

@@ -26,7 +26,7 @@ static void cost_put(const sim_cost *cost, const char *what, px_str *out) {
     px_str_double(out, cost->n_timed ? cost->seconds : NAN);
 }
 
-static void slot_put(const simulation *s, const sim_slot *slot, px_str *out) {
+static void slot_put(const simulation *s, const char *person, const sim_slot *slot, px_str *out) {
     const px_arm_about about = px_arms_about(s->arms, slot->arm);
     px_str_format(out, "{\"pos\":\"%c\",", slot->pos);
     named_put(out, "arm", about.slot);
@@ -37,6 +37,18 @@ static void slot_put(const simulation *s, const sim_slot *slot, px_str *out) {
     count_put(out, "new_tokens", slot->new_tokens, true);
     px_str_text(out, ",\"usd\":");
     px_str_double(out, slot->cost.usd);
+    px_profile_cost profile;
+    if (px_arms_profile(s->arms, slot->arm, person, &profile)) {
+        px_str_text(out, ",\"profile\":{\"prompt_tokens\":");
+        px_str_double(out, profile.prompt_tokens);
+        px_str_text(out, ",\"new_tokens\":");
+        px_str_double(out, profile.new_tokens);
+        px_str_text(out, ",\"seconds\":");
+        px_str_double(out, profile.seconds);
+        px_str_text(out, ",\"usd\":");
+        px_str_double(out, profile.usd);
+        px_str_char(out, '}');
+    }
     px_str_char(out, '}');
 }
 
@@ -48,7 +60,7 @@ static void trial_put(const simulation *s, const sim_trial *trial, px_str *out) 
     px_str_text(out, "\"slots\":[");
     for (int i = 0; i < trial->n_slots && !s->judge; i++) { /* judge asks no arm */
         if (i) px_str_char(out, ',');
-        slot_put(s, &trial->slots[i], out);
+        slot_put(s, trial->person_id, &trial->slots[i], out);
     }
     px_str_text(out, "],\"player\":{");
     cost_put(&trial->player, "calls", out);

@@ -187,6 +187,36 @@ static px_err *costs_rows(const px_study *study, int source, seen_list *list, px
     return NULL;
 }
 
+/* What the profiles took that a model wrote of people: each once a person and arm, however many
+ * trials they are told in. */
+static px_err *profiles_rows(const px_study *study, int source, seen_list *list, px_table *table) {
+    static const char *const outcomes[PX_PROFILES] = {"profile:prompt", "profile:new",
+                                                      "profile:seconds", "profile:usd"};
+    px_about about = {.family = PX_FAMILY_PREFERENCE, .model = "mean", .source = source};
+    const size_t n = (size_t)study->n_people * (size_t)study->n_arms;
+    bool *met = malloc(n + 1);
+    px_err *err = NULL;
+    if (!met) PX_NO_MEMORY();
+    for (int k = 0; k < PX_PROFILES && !err; k++) {
+        memset(met, 0, n);
+        for (int64_t t = 0; t < study->trials->n; t++) {
+            const px_trial *trial = &study->trials->at[t];
+            for (int s = 0; (int)trial->source == source && s < trial->n_slots; s++) {
+                const px_trial_slot *slot = &trial->slots[s];
+                const int64_t arm = study->arm_order[slot->arm];
+                bool *once = &met[trial->person * (int64_t)study->n_arms + arm];
+                if (*once || !isfinite(slot->profile[k])) continue;
+                *once = true;
+                see(list, arm * (study->n_domains + 1LL), trial->person, slot->profile[k]);
+            }
+        }
+        about.outcome = outcomes[k];
+        err = cells_rows(study, list, about, arm_name, table);
+    }
+    free(met);
+    return err;
+}
+
 /* --- people's texts from turn to turn --- */
 
 static void turn_name(const px_study *study, int64_t cell, char term[PX_TERM_MAX]) {
@@ -219,6 +249,7 @@ px_err *px_describe_rows(const px_study *study, int source, int part, px_table *
     px_err *err = part == 0   ? opinions_rows(study, source, &list, table)
                   : part == 1 ? costs_rows(study, source, &list, table)
                               : turns_rows(study, source, &list, table);
+    if (!err && part == 1) err = profiles_rows(study, source, &list, table);
     free(list.at);
     return err;
 }

@@ -28,6 +28,13 @@ enum {
 typedef enum { PX_SOURCE_HUMAN, PX_SOURCE_JUDGE, PX_SOURCE_CONVERSE, PX_SOURCES } px_trial_source;
 typedef enum { PX_PREFERENCE, PX_PROVENANCE, PX_QUESTIONS } px_question; /* rank, opening */
 typedef enum { PX_VAS_PREFERENCE, PX_VAS_ENGAGING, PX_VAS_PROVENANCE, PX_SLIDERS } px_slider;
+typedef enum {
+    PX_PROFILE_PROMPT, /* tokens */
+    PX_PROFILE_NEW,
+    PX_PROFILE_SECONDS,
+    PX_PROFILE_USD,
+    PX_PROFILES
+} px_profile;
 extern const char *const px_source_names[PX_SOURCES];
 extern const char *const px_question_names[PX_QUESTIONS];
 extern const char *const px_slider_names[PX_SLIDERS];
@@ -49,6 +56,7 @@ typedef struct {
     int32_t run;     /* in trials.runs: what answered, by its hash; -1: not said */
     double context_tokens, prompt_tokens, new_tokens; /* NaN: not known */
     double seconds, usd; /* of px_trials_costs: of an answer, of all answers; NaN: not known */
+    double profile[PX_PROFILES]; /* of px_trials_costs: of the person's profile, written once */
     double vas[PX_SLIDERS], wtp; /* NaN: not asked, or invalid */
     int32_t rank[PX_QUESTIONS];  /* 1 = best; 0: not ranked, or invalid */
 } px_trial_slot;
@@ -118,7 +126,8 @@ PX_CHECKED px_err *px_trials_read(px_trials *trials, const char *path, px_trial_
 PX_CHECKED px_err *px_trials_cost_path(const char *trials, px_str *out);
 /* What answers cost, from the file that simulate writes beside trials (`path`, of trials that were
  * read): {"trial", "person", "source", "slots": [{"pos", "arm", "answers", "timed", "seconds",
- * "usd", …}]}, seconds of `timed` answers. What is said of a trial or an arm that is not there is
+ * "usd", "profile": {"prompt_tokens", "new_tokens", "seconds", "usd"}, …}]}, seconds of `timed`
+ * answers. What is said of a trial or an arm that is not there is
  * left. *found false: there is no such file. PX_BAD_INPUT: file and line of what is no such line.
  */
 PX_CHECKED px_err *px_trials_costs(px_trials *trials, const char *path, bool *found);

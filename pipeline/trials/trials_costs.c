@@ -37,6 +37,7 @@ static double amount_of(const cJSON *json, const char *key) {
 }
 
 static void slot_take(const px_trials *trials, const px_trial *trial, const cJSON *json) {
+    static const char *const keys[PX_PROFILES] = {"prompt_tokens", "new_tokens", "seconds", "usd"};
     const char *pos = px_json_find_text(json, "pos"), *arm = px_json_find_text(json, "arm");
     for (int i = 0; pos && arm && i < trial->n_slots; i++) {
         px_trial_slot *slot = &trial->slots[i];
@@ -45,6 +46,8 @@ static void slot_take(const px_trials *trials, const px_trial *trial, const cJSO
         const double timed = amount_of(json, "timed");
         slot->seconds = timed > 0 ? amount_of(json, "seconds") / timed : NAN;
         slot->usd = amount_of(json, "usd");
+        const cJSON *profile = cJSON_GetObjectItemCaseSensitive(json, "profile");
+        for (int k = 0; k < PX_PROFILES; k++) slot->profile[k] = amount_of(profile, keys[k]);
     }
 }
 

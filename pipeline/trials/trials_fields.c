@@ -51,6 +51,7 @@ static px_err *slot_read(px_trial_line *l, const cJSON *item, int index, px_tria
                             .run = -1,
                             .length = NAN,
                             .seconds = NAN,
+                            .profile = {NAN, NAN, NAN, NAN},
                             .usd = NAN,
                             .wtp = NAN};
     for (int s = 0; s < PX_SLIDERS; s++) slot->vas[s] = NAN;

@@ -68,6 +68,16 @@ grep -q '"orders":\[\["[A-C]","[A-C]","[A-C]"\],\["' c.jsonl && ok orders-kept |
 same flips-in-stats "$(sed -n 's/^"flip_rate": \(0\.[0-9]\{6\}\).*/\1/p' c.summary.json)" \
     "$(awk -F '\t' '$3 == "orders" && $4 == "flip" && /converse/ { print substr($6, 1, 8); exit }' s.tsv)"
 
+# --- profiles that a model writes for an arm: their cost, once a person, also where they come from the cache ---
+echo '{"arms": [{"name": "base"}, {"name": "told", "context": "summary"}], "summary": {"cache": "sums"}}' >told.json
+told=("${sim[@]}" --arms told.json --people 2 --set sim.turns=1)
+check profiles "${told[@]}" --out p.jsonl
+same profiles-cost "$(grep -oE '"arm":"[a-z]*"[^{}]*"profile":\{"prompt_tokens":[1-9][0-9]*,"new_tokens":[1-9][0-9]*,"seconds":[0-9.e-]+,"usd":null\}' p.cost.jsonl | cut -d '"' -f 4 | sort | uniq -c | tr -s ' ')" ' 8 told'
+check profiles-again mpirun -n 2 "${told[@]}" --out p2.jsonl
+same profiles-cached "$(grep -o '"profile":{[^}]*}' p2.cost.jsonl | sha256sum)" "$(grep -o '"profile":{[^}]*}' p.cost.jsonl | sha256sum)"
+check profiles-stats "$X" stats --trials p.jsonl --out p.tsv --bootstrap 0
+same profiles-in-stats "$(awk -F '\t' '$2 ~ /^profile:/ && $6 > 0 { print $2, $4, $12 }' p.tsv | tr '\n' ' ')" "profile:prompt told 2 profile:new told 2 profile:seconds told 2 "
+
 # --- a whole job: arms with the person's own soft tokens, with the generic ones; judged by two ranks ---
 cat >job.json <<EOF
 {"steps": {

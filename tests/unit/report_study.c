@@ -49,6 +49,10 @@ static void add_arms(table *t, const made_study *study, const char *source) {
         add(t, "preference", "characters", "mean", arm, source, 400 + 40.0 * a, 12);
         add(t, "preference", "error", "mean", arm, source, 0.06, 0.02);
         if (study->runs) add(t, "preference", "seconds:answer", "mean", arm, source, 1.25 + a, 0.1);
+        if (study->runs && !strcmp(arm, "prompt")) {
+            add(t, "preference", "profile:prompt", "mean", arm, source, 312, 2);
+            add(t, "preference", "profile:new", "mean", arm, source, 81, 2);
+        }
         for (int b = 0; b < study->n_arms; b++) {
             snprintf(term, sizeof term, "%s>%s", arm, study->arms[b]);
             if (a != b)

@@ -266,6 +266,9 @@ static void runs_are_found_by_hash(void **state) {
     assert_has(section, "<th scope=\"col\">seconds of an answer</th>");
     assert_has(section, "<td class=\"n\">1.25</td>");
     assert_has(section, "Seconds of an answer: what it took of its engine");
+    assert_has(section,
+               "<bdi>prompt</bdi></em> had a profile of each person written, once: 312 prompt "
+               "tokens and 81 new ones");
     free(section);
     free(page);
     job.stats[0] = "plain.tsv";
@@ -273,6 +276,7 @@ static void runs_are_found_by_hash(void **state) {
     section = section_of(page, "price");
     assert_has(section, "no run folder has the parameters that answered");
     assert_has(section, "Seconds of an answer: no file of costs stood beside the trials");
+    assert_int_equal(count(section, "had a profile"), 0);
     free(section);
     free(page);
     temp_folder_end(dir);

@@ -271,17 +271,24 @@ static void costs_stand_beside(void **state) {
     px_assert_ok(px_trials_costs(&t, path, &found));
     assert_false(found);
     /* of one source, one slot; another arm at B; a trial that is not there; nothing timed */
-    static const char lines[] =
-        HEAD "\"source\":\"converse\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"answers\":4,"
-             "\"timed\":3,\"seconds\":1.5,\"usd\":0.25},{\"pos\":\"B\",\"arm\":\"x\",\"timed\":1,"
-             "\"seconds\":9}]}\n" HEAD "\"source\":\"judge\",\"slots\":[]}\n" HEAD
-             "\"source\":\"human\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"timed\":0,"
-             "\"seconds\":null,\"usd\":-1}]}\n";
+    static const char lines[] = HEAD
+        "\"source\":\"converse\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"answers\":4,"
+        "\"timed\":3,\"seconds\":1.5,\"usd\":0.25,\"profile\":{\"prompt_tokens\":300,"
+        "\"new_tokens\":80,\"seconds\":2.5,\"usd\":null}},{\"pos\":\"B\",\"arm\":\"x\",\"timed\":1,"
+        "\"seconds\":9}]}\n" HEAD "\"source\":\"judge\",\"slots\":[]}\n" HEAD
+        "\"source\":\"human\",\"slots\":[{\"pos\":\"A\",\"arm\":\"base\",\"timed\":0,"
+        "\"seconds\":null,\"usd\":-1}]}\n";
     px_assert_ok(px_file_write(cost.data, lines, strlen(lines)));
     px_assert_ok(px_trials_costs(&t, path, &found));
     assert_true(found);
     px_assert_near(t.at[1].slots[0].seconds, 0.5, 0);
     px_assert_near(t.at[1].slots[0].usd, 0.25, 0);
+    static const double profile[PX_PROFILES] = {300, 80, 2.5, NAN};
+    for (int k = 0; k < PX_PROFILES; k++) {
+        assert_int_equal(isnan(t.at[1].slots[0].profile[k]), isnan(profile[k]));
+        if (!isnan(profile[k])) px_assert_near(t.at[1].slots[0].profile[k], profile[k], 0);
+        assert_true(isnan(t.at[1].slots[1].profile[k]) && isnan(t.at[0].slots[0].profile[k]));
+    }
     assert_true(isnan(t.at[1].slots[1].seconds) && isnan(t.at[1].slots[1].usd));
     assert_true(isnan(t.at[0].slots[0].seconds) && isnan(t.at[0].slots[0].usd));
     static const char *const bad[][2] = {{"7\n", "line 1: found a number"},
