@@ -185,9 +185,6 @@ void px_profile_close(px_stream *s) {
     if (s->backend->copied)
         px_str_format(&told, "copied: %.6f MB to the device, %.6f MB to the host\n",
                       (double)to_device / 1e6, (double)to_host / 1e6);
-    if (s->backend->round_begin && s->rounds.plain)
-        px_str_format(&told, "%lld steps without CUDA graphs, as each operation is waited for\n",
-                      (long long)s->rounds.plain);
     px_memory_facts m;
     if (px_memory_facts_get(s, &m))
         px_str_format(&told,
@@ -195,6 +192,9 @@ void px_profile_close(px_stream *s) {
                       "scratch; asked for %lld times\n",
                       (double)m.held / 1e9, (double)m.used / 1e9, (double)m.scratch / 1e9,
                       (long long)m.n_taken);
+    if (s->backend->round_begin && s->rounds.plain)
+        px_str_format(&told, "%lld steps without CUDA graphs, as each operation is waited for\n",
+                      (long long)s->rounds.plain);
     free(p);
     s->profile = NULL;
 }

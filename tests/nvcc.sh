@@ -45,5 +45,6 @@ if [ ! -e /proc/driver/nvidia/version ]; then
     says 'error: .*no GPU that this program can use' $dir/prismx generate --model $dir/tiny/model \
         --prompts $dir/tiny/prompts.jsonl --out $dir/tiny/none.jsonl --overwrite --set device=cuda
 fi
+says '^GPU memory +[0-9.]+ GB a rank at most' $dir/prismx plan --like llama-3.1-8b --set device=cuda --device-memory 80G --memory 1T --disk 1T
 tests/gpu/pack.sh --from $dir $dir/packed || exit
 echo "$(ls kernels/cuda/*.cu | wc -l) files for sm_80 and sm_90, linked with cuBLASLt and NCCL"

@@ -93,7 +93,7 @@ static px_err *reserve(px_engine *e, const px_engine_setup *setup, const px_shap
                                .d = shape->d,
                                .n_heads = shape->n_heads,
                                .vocab = shape->vocab,
-                               .staged = full ? PX_MIN(model.largest, PX_CARD_STAGED) : 0,
+                               .staged = model.staged,
                                .steps = true};
     const int64_t scratch = px_card_scratch(&work), weights = model.weights + model.positions;
     const int64_t pass = px_pass_card(config, shape, rows, e->batch, PX_MODEL_GENERATE);

@@ -5,11 +5,12 @@ typedef struct {
     px_model_card *out;
     px_type type;
     int pack;
+    int64_t *largest; /* values of the largest weight */
 } counting;
 
 static void add_weight(const counting *c, int64_t out, int64_t in) {
     c->out->weights += px_card_weight(out, in, c->type, c->pack);
-    c->out->largest = PX_MAX(c->out->largest, out * in);
+    *c->largest = PX_MAX(*c->largest, out * in);
 }
 
 /* px_model_positions: twice as many whenever there are too few; the old ones leave a hole. */
@@ -44,20 +45,26 @@ px_model_card px_model_card_of(const px_config *config, const px_shape *shape, i
                       : config->precision == PX_PRECISION_Q4_1 ? PX_PACK_Q4
                                                                : 0;
     px_model_card out = {0};
+    int64_t largest = 0;
     const counting c = {&out, f32 ? PX_F32 : PX_BF16,
-                        coded | (generate ? PX_PACK_PANELS : PX_PACK_FORWARD)};
-    const counting head = {&out, c.type, generate ? c.pack : PX_PACK_ROWS};
+                        coded | (generate ? PX_PACK_PANELS : PX_PACK_FORWARD), &largest};
+    const counting head = {&out, c.type, generate ? c.pack : PX_PACK_ROWS, &largest};
     const int64_t norm = px_card_piece(shape->d * (int64_t)sizeof(float));
     add_weight(&c, q + 2 * kv, shape->d);
     add_weight(&c, shape->d, q);
     add_weight(&c, 2 * shape->ffn, shape->d);
     add_weight(&c, shape->d, shape->ffn);
-    out.widened = coded && !generate ? out.largest : 0;
+    out.widened = coded && !generate ? largest : 0;
     out.weights = (out.weights + 2 * norm) * shape->n_layers + norm;
     add_weight(&head, shape->vocab, shape->d);
     out.weights += px_card_piece(shape->vocab * shape->d * (int64_t)px_type_size(c.type));
     out.adapters = largest_adapter(config, shape);
     out.positions = positions(shape, depth);
+    /* Where weights are coded, the head of a training comes as f32 and is rounded; so are all that
+     * a fully fine-tuned run brings along. */
+    if (coded && !generate) out.staged = PX_MIN(shape->vocab * shape->d, (int64_t)PX_CARD_STAGED);
+    if (generate && config->full_finetune && !f32)
+        out.staged = PX_MIN(largest, (int64_t)PX_CARD_STAGED);
     return out;
 }
 

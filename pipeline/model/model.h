@@ -136,7 +136,7 @@ typedef struct {
     int64_t positions; /* the rope table, for sequences of up to `depth` tokens */
     int64_t widened;   /* values of the largest weight that is widened for a product; 0: none */
     int64_t adapters;  /* values of the largest weight of adapters, all of an input as one */
-    int64_t largest;   /* values of the largest weight */
+    int64_t staged;    /* f32 values that the host has and the card rounds, at a time; 0: none */
 } px_model_card;
 /* use: px_model_use. */
 px_model_card px_model_card_of(const px_config *config, const px_shape *shape, int use,

@@ -60,6 +60,12 @@ static void tell_state(px_str *out, const run_view *run) {
         px_html_bytes(out, memory);
         px_str_text(out, " of memory on the first rank");
     }
+    const double card = px_json_find_f64(run->manifest, "device_peak_memory_bytes", NAN);
+    if (isfinite(card)) {
+        px_str_text(out, " and ");
+        px_html_bytes(out, card);
+        px_str_text(out, " of its GPU's");
+    }
     px_str_text(out, ". ");
 }
 

@@ -3,8 +3,8 @@
  * slot's activations and gradients, which stay to the end; beside them those of an evaluation. */
 #include "train.h"
 
-px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, px_arena *arena,
-                          px_train_sizes *out) {
+px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, int64_t least,
+                          px_arena *arena, px_train_sizes *out) {
     const int64_t soft = config->user_model == PX_USER_NONE ? 0 : config->user_tokens;
     const size_t mark = px_arena_mark(arena);
     px_epoch epoch;
@@ -21,7 +21,8 @@ px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, px_arena *
         const size_t before = px_arena_mark(arena);
         px_unit unit;
         /* A unit is no larger than its conversation: most need not be built to know that. */
-        if (corpus->convs[corpus->pairs[pairs[0]].conv].n_nodes <= out->unit) continue;
+        const int64_t most = corpus->convs[corpus->pairs[pairs[0]].conv].n_nodes;
+        if (most <= PX_MAX(out->unit, least)) continue;
         PX_PASS(
             px_unit_build(corpus, pairs, epoch.first[u + 1] - epoch.first[u], -1, 0, arena, &unit));
         out->unit = PX_MAX(out->unit, (int64_t)unit.n_tokens);
@@ -59,6 +60,7 @@ px_train_card px_train_card_of(const px_config *config, const px_shape *shape,
                                .vocab = shape->vocab,
                                .widened = model.widened,
                                .adapters = model.adapters,
+                               .staged = model.staged,
                                .host_grads = n - (int64_t)px_model_trained(config, shape),
                                .largest = n,
                                .backward = true};

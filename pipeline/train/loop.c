@@ -163,7 +163,12 @@ static px_err *run_all(px_training *t) {
         PX_PASS(px_agree_all(t->ranks, px_params_sha256(t->params, &t->params_sha256)));
     px_err *err = t->ranks->rank == 0 ? write_results(t) : NULL;
     PX_PASS(px_agree_all(t->ranks, err));
-    px_progress_end(&progress, t->state.step, "steps, %.2f GB", (double)px_peak_memory() / 1e9);
+    px_memory_facts card;
+    if (px_memory_facts_get(t->stream, &card))
+        px_progress_end(&progress, t->state.step, "steps, %.2f GB, of the GPU %.2f GB",
+                        (double)px_peak_memory() / 1e9, (double)card.held / 1e9);
+    else
+        px_progress_end(&progress, t->state.step, "steps, %.2f GB", (double)px_peak_memory() / 1e9);
     return NULL;
 }
 

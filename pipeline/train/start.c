@@ -86,13 +86,16 @@ static px_err *reserve(px_training *t) {
     px_train_sizes sizes;
     px_str advice = {0};
     if (!px_memory_is_apart(t->stream)) return NULL;
-    PX_PASS(px_train_sizes_of(t->corpus, t->config, t->arena, &sizes));
+    const int64_t soft = t->config->user_model == PX_USER_NONE ? 0 : t->config->user_tokens;
+    PX_PASS(px_train_sizes_of(t->corpus, t->config, t->config->batch_slot_tokens - soft, t->arena,
+                              &sizes));
     const px_train_card card = px_train_card_of(t->config, &t->shape, &sizes, t->ranks->size);
     t->rows_most = px_train_rows(t->config, &sizes);
     px_err *err = px_memory_reserve(t->stream, (size_t)card.region, (size_t)card.scratch);
     if (!err) return NULL;
     px_memory_facts facts;
-    if (px_memory_facts_get(t->stream, &facts))
+    px_err *none = px_train_sizes_of(t->corpus, t->config, 0, t->arena, &sizes);
+    if (!none && px_memory_facts_get(t->stream, &facts))
         px_train_card_advice(t->config, &t->shape, &sizes, t->ranks->size,
                              (double)(facts.card - facts.card_used + card.besides), &advice);
     err = px_err_add(err, __FILE__, __LINE__,
@@ -101,6 +104,7 @@ static px_err *reserve(px_training *t) {
                      (double)card.weights / 1e9, (double)card.trainables / 1e9,
                      (double)card.activations / 1e9, (double)card.scratch / 1e9,
                      advice.data ? advice.data : "");
+    px_err_free(none);
     px_str_free(&advice);
     return err;
 }

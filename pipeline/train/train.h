@@ -37,8 +37,9 @@ typedef struct {
     int64_t unit, conversation, soft; /* soft: tokens of a person, which come on top */
     int64_t n_users;                  /* rows of params */
 } px_train_sizes;
-PX_CHECKED px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, px_arena *arena,
-                                     px_train_sizes *out);
+/* Units of up to `least` tokens need not be looked at: those that fit in a slot anyway. */
+PX_CHECKED px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, int64_t least,
+                                     px_arena *arena, px_train_sizes *out);
 /* Rows of the activations that a training keeps room for. */
 int64_t px_train_rows(const px_config *config, const px_train_sizes *sizes);
 typedef struct {

@@ -109,6 +109,7 @@ planned() { # RUN OPTION...: of plan's device memory
     same "once-$run" "$(number device_allocations "$run/manifest.json")" 1
 }
 planned simt "${config[@]}"
+planned r2 "${config[@]}" --ranks 2
 planned full-simt "${full[@]}"
 planned recompute-simt "${config[@]}" --set train.recompute=true
 planned q8-simt "${bf16[@]}" --set precision=q8_0

@@ -136,7 +136,8 @@ static void make_facts(const char *parent, const char *dir, const made_run *run)
                  "{\"path\": \"%s/corpus.h5\", \"sha256\": \"c0\"}}, \"corpus_sha256\": \"c0\", "
                  "\"status\": \"%s\", \"step\": %d, \"steps\": %d, \"wall_s\": 900.5, "
                  "\"energy_j\": 36000, "
-                 "\"peak_memory_bytes\": 1.93e9, \"params_sha256\": \"0123456789abcdef\", "
+                 "\"peak_memory_bytes\": 1.93e9, \"device_peak_memory_bytes\": 18.25e9, "
+                 "\"params_sha256\": \"0123456789abcdef\", "
                  "\"config\": {\"seed\": 123}}\n",
                  parent, run->complete ? "complete" : "running", run->n_steps,
                  run->complete ? run->n_steps : 2 * run->n_steps) > 0);

@@ -335,6 +335,108 @@ static void scaling_begins_at_one(void **state) {
     px_config_fini(&config);
 }
 
+/* What a training reads of its corpus to reserve a GPU's memory is what the plan reads. */
+static void card_sizes_are_trainings(void **state) {
+    (void)state;
+    static const char *const ways[][2] = {{"batch.unit=conversation", "batch.slot_tokens=150"},
+                                          {"batch.unit=turn", "batch.slot_tokens=300"},
+                                          {"batch.unit=pair", "user.model=none"}};
+    for (size_t i = 0; i < PX_COUNT(ways); i++) {
+        px_config config = config_of(ways[i], 2);
+        px_plan_corpus planned;
+        px_corpus *corpus = NULL;
+        px_arena *arena = NULL;
+        px_train_sizes all, large;
+        px_assert_ok(px_plan_corpus_read(corpus_path, &config, &planned));
+        px_assert_ok(px_corpus_open(corpus_path, &corpus));
+        px_assert_ok(px_arena_new(65536, &arena));
+        px_assert_ok(px_train_sizes_of(corpus, &config, 0, arena, &all));
+        const px_train_sizes wanted = px_plan_sizes(&config, &planned);
+        assert_memory_equal(&all, &wanted, sizeof all);
+        assert_true(all.unit > 0 && all.unit <= all.conversation);
+        /* What fits in a slot need not be looked at. */
+        px_assert_ok(
+            px_train_sizes_of(corpus, &config, config.batch_slot_tokens - all.soft, arena, &large));
+        assert_int_equal(px_train_rows(&config, &large), px_train_rows(&config, &all));
+        px_arena_free(arena);
+        px_corpus_close(corpus);
+        px_plan_corpus_free(&planned);
+        px_config_fini(&config);
+    }
+}
+
+/* Of 8B: each key by itself, or some together, as far as is needed. */
+static void card_advice_fits(void **state) {
+    (void)state;
+    static const struct {
+        double bytes;
+        const char *says;
+    } cases[] = {{30e9, "train.recompute=true would fit; batch.slot_tokens=2048 would fit; "
+                        "precision=q8_0 would fit"},
+                 {20e9, "; train.recompute=true would fit; batch.slot_tokens=512 would fit"},
+                 {15e9, "; train.recompute=true with precision=q8_0 would fit"},
+                 {9.5e9, "; train.recompute=true and precision=q4_1 with batch.slot_tokens="},
+                 {5e9, "; a card with more memory, or a smaller model"}};
+    static const char *const sets[] = {"device=cuda", "batch.slot_tokens=4096", "lora.r=8"};
+    const px_train_sizes sizes = {.unit = 300, .conversation = 900, .soft = 10, .n_users = 100};
+    px_config config = config_of(sets, 3);
+    px_shape shape;
+    px_assert_ok(px_shape_like("llama-3.1-8b", &shape));
+    for (size_t i = 0; i < PX_COUNT(cases); i++) {
+        px_str advice = {0};
+        px_train_card_advice(&config, &shape, &sizes, 1, cases[i].bytes, &advice);
+        px_assert_ok(px_str_ok(&advice));
+        if (!strstr(advice.data, cases[i].says)) fail_msg("%g: %s", cases[i].bytes, advice.data);
+        px_str_free(&advice);
+    }
+    const px_train_card one = px_train_card_of(&config, &shape, &sizes, 1);
+    assert_true(one.peak == one.region + one.besides);
+    assert_true(px_train_card_of(&config, &shape, &sizes, 2).peak > one.peak); /* NCCL */
+    px_config_fini(&config);
+}
+
+static int64_t reach_of(const px_stream *s) {
+    px_memory_facts facts;
+    assert_true(px_memory_facts_get(s, &facts));
+    assert_int_equal(facts.n_taken, 1); /* the region: nothing lies beside it */
+    return facts.reach;
+}
+
+/* A model and its passes take of a card just what the plan says, to the byte. */
+static void card_is_the_models(void **state) {
+    (void)state;
+    static const char *const precisions[] = {"precision=f32", "precision=bf16", "precision=q8_0",
+                                             "precision=q4_1"};
+    static const int uses[] = {PX_MODEL_TRAIN, PX_MODEL_GENERATE};
+    if (!px_backend_exists("simt")) skip();
+    for (int i = 0; i < 8; i++) {
+        const char *sets[] = {precisions[i / 2], i & 2 ? "train.recompute=true" : "lora.r=3"};
+        const int use = uses[i % 2];
+        px_config config = config_of(sets, 2);
+        px_source *source = NULL;
+        px_stream *s = NULL;
+        px_model *model = NULL;
+        px_pass *pass = NULL;
+        px_assert_ok(px_source_open(model_path, &source));
+        px_assert_ok(px_stream_open("simt", 1, &s));
+        const px_model_card card = px_model_card_of(&config, px_source_shape(source), use, 1);
+        const px_card_slot read = {.staged = card.staged, .steps = true};
+        px_assert_ok(px_memory_reserve(s, (size_t)1 << 23, (size_t)px_card_scratch(&read)));
+        int64_t before = reach_of(s);
+        px_assert_ok(px_model_new(s, source, &config, use, &model));
+        assert_int_equal(reach_of(s) - before, card.weights + card.positions);
+        before = reach_of(s);
+        px_assert_ok(px_pass_new(model, 77, 50, 50, use == PX_MODEL_TRAIN, &pass));
+        assert_int_equal(reach_of(s) - before,
+                         px_pass_card(&config, px_source_shape(source), 77, 50, use));
+        px_pass_free(pass);
+        px_model_free(model);
+        px_stream_close(s);
+        px_source_close(source);
+        px_config_fini(&config);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_the_models),
@@ -346,6 +448,9 @@ int main(void) {
         cmocka_unit_test(rates_between_widths_and_in_a_file),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(scaling_begins_at_one),
+        cmocka_unit_test(card_sizes_are_trainings),
+        cmocka_unit_test(card_advice_fits),
+        cmocka_unit_test(card_is_the_models),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
