@@ -7,6 +7,7 @@
 #include "err.h"
 #include "file.h"
 #include "hash.h"
+#include "large.h"
 #include "log.h"
 #include "machine.h"
 #include "map.h"

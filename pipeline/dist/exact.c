@@ -7,23 +7,24 @@
 #include "dist_internal.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <string.h>
 
 #define MOST_ADDED 4096
 #define LOW_BITS 48
+#define NARROW ((int64_t)1 << 53) /* below it a double holds every integer */
 
 px_err *px_exact_new(size_t n, px_exact *out) {
     *out = (px_exact){.n = n};
-    out->high = calloc(n ? n : 1, sizeof *out->high);
-    out->low = calloc(n ? n : 1, sizeof *out->low);
+    out->high = px_large_new(n, sizeof *out->high);
+    out->low = px_large_new(n, sizeof *out->low);
     if (out->high && out->low) return NULL;
     px_exact_free(out);
     PX_FAIL(PX_RUN_FAILED, "out of memory: %zu exact sums of 16 bytes", n);
 }
 
 void px_exact_free(px_exact *exact) {
-    free(exact->high);
-    free(exact->low);
+    px_large_free(exact->high);
+    px_large_free(exact->low);
     *exact = (px_exact){0};
 }
 
@@ -78,12 +79,37 @@ void px_exact_sum_all(const px_ranks *ranks, px_exact *exact) {
     px_sum_i64_all(ranks, exact->low, exact->n);
 }
 
+/* high · 2^48 + low, rounded once to f32. Where both limbs are integers of a double: the sum in
+ * double with its error (Knuth's TwoSum), rounded to odd instead of to even, so that the second
+ * rounding, to f32, sees on which side of a half the sum lies (Boldo and Melquiond, "Emulation of
+ * FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008). */
+static float round_narrow(int64_t high, int64_t low) {
+    const double a = (double)high * 0x1p48, b = (double)low;
+    const double sum = a + b, was_b = sum - a, error = (a - (sum - was_b)) + (b - was_b);
+    int64_t bits = 0;
+    memcpy(&bits, &sum, sizeof bits);
+    const bool outward = (error > 0) == (sum > 0);
+    bits += error != 0 && !(bits & 1) ? (outward ? 1 : -1) : 0;
+    double odd = 0;
+    memcpy(&odd, &bits, sizeof odd);
+    return (float)odd;
+}
+
+static bool is_narrow(int64_t x) { return x > -NARROW && x < NARROW; }
+
 void px_exact_get(const px_exact *exact, float *g) {
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < exact->n; i++) {
-        __int128 sum = (__int128)exact->high[i] * ((__int128)1 << LOW_BITS) + exact->low[i];
-        /* One rounding: __int128 to float rounds to nearest even, the scale is a power of two. A
-         * sum below f32's normal range would round twice; 2^-72 is far above it. */
-        g[i] = (float)sum * 0x1p-72f;
+    for (size_t block = 0; block < (exact->n + 1023) / 1024; block++) {
+        const size_t end = PX_MIN((block + 1) * 1024, exact->n);
+        const int64_t *high = exact->high, *low = exact->low;
+        bool narrow = true;
+        for (size_t i = block * 1024; i < end; i++)
+            narrow &= is_narrow(high[i]) & is_narrow(low[i]);
+        /* The scale is a power of two. A sum below f32's normal range would be rounded once more;
+         * 2^-72 is far above it. */
+        for (size_t i = block * 1024; narrow && i < end; i++)
+            g[i] = round_narrow(high[i], low[i]) * 0x1p-72f;
+        for (size_t i = block * 1024; !narrow && i < end; i++)
+            g[i] = (float)((__int128)high[i] * ((__int128)1 << LOW_BITS) + low[i]) * 0x1p-72f;
     }
 }

@@ -123,11 +123,14 @@ px_err *px_params_new(const px_config *config, const px_shape *shape, int32_t n_
         if (config->full_finetune) add_base(params, shape);
         add_lora(params, config, shape);
         add_user(params);
-        params->values = px_take(arena, float, params->n);
+        params->values = px_large_new(params->n, sizeof *params->values);
     }
     px_err *err = px_arena_ok(arena);
+    if (!err && !params->values)
+        err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory: %zu values of 4 bytes",
+                         params->n);
     if (err) {
-        px_arena_free(arena);
+        px_params_free(params);
         return px_err_add(err, __FILE__, __LINE__, "trainable parameters");
     }
     *out = params;
@@ -135,7 +138,9 @@ px_err *px_params_new(const px_config *config, const px_shape *shape, int32_t n_
 }
 
 void px_params_free(px_params *params) {
-    if (params) px_arena_free(params->arena);
+    if (!params) return;
+    px_large_free(params->values);
+    px_arena_free(params->arena);
 }
 
 const px_param *px_params_find(const px_params *params, const char *name) {

@@ -6,7 +6,7 @@
 #include "plan.h"
 
 /* Raised when the numbers mean something else than before. */
-#define FORMAT 3
+#define FORMAT 4
 
 typedef struct {
     const char *name;
@@ -16,10 +16,10 @@ typedef struct {
     { #field, offsetof(type, field) }
 
 static const member whole[] = {
-    MEMBER(px_rates, efficiency),     MEMBER(px_rates, adamw),        MEMBER(px_rates, exact),
-    MEMBER(px_rates, optimizer_rest), MEMBER(px_rates, hash),         MEMBER(px_rates, disk),
-    MEMBER(px_rates, program_bytes),  MEMBER(px_rates, start_s),      MEMBER(px_rates, touch),
-    MEMBER(px_rates, compiled),       MEMBER(px_rates, compiled_full)};
+    MEMBER(px_rates, efficiency),     MEMBER(px_rates, adamw),    MEMBER(px_rates, exact),
+    MEMBER(px_rates, optimizer_rest), MEMBER(px_rates, hash),     MEMBER(px_rates, disk),
+    MEMBER(px_rates, program_bytes),  MEMBER(px_rates, start_s),  MEMBER(px_rates, touch),
+    MEMBER(px_rates, touch_more),     MEMBER(px_rates, compiled), MEMBER(px_rates, compiled_full)};
 static const member of_rate[] = {
     MEMBER(px_rate, d),
     MEMBER(px_rate, forward),
@@ -91,6 +91,7 @@ static void guess(px_rates *out) {
                       .program_bytes = 5e7,
                       .start_s = 0.5,
                       .touch = 1.5e9,
+                      .touch_more = 1.5e9,
                       .compiled = 1e7,
                       .compiled_full = 1e7,
                       .n_rates = 1};

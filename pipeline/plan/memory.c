@@ -74,8 +74,8 @@ px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,
         if (i == 0 || abs(rates->reduce[i].ranks - place->ranks) <= 1)
             out->program = PX_MAX(rates->reduce[i].program_bytes, rates->program_bytes);
     weights_of(config, shape, out);
-    /* Values, two moments, a slot's gradient, the batch's; exact sums are two 64-bit limbs. */
-    out->trainables = n * (4 + 8 + 4 + 4 + (exact ? 16 : 0));
+    /* Values, two moments, a slot's gradient; sums in f32, or exact ones of two 64-bit limbs. */
+    out->trainables = n * (4 + 8 + 4 + (exact ? 16 : 4));
     PX_PASS(px_pass_estimate(config, shape, worst->largest, true, &backward));
     PX_PASS(px_pass_estimate(config, shape, reference_rows, false, &forward));
     out->activations = (double)backward;

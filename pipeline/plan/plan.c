@@ -108,8 +108,9 @@ static void plan_disk_and_start(const planning *p, px_plan *out) {
     /* Each rank hashes and packs its own copy, and touches its own memory for the first time. */
     const px_plan_memory *m = &out->memory;
     const double touched = m->trainables + m->activations + m->scratch;
+    const double first = PX_MIN(touched, PX_TOUCH_FIRST);
     const double start = p->rates->start_s + source / p->rates->hash + base / pack_rate(p) +
-                         touched / p->rates->touch;
+                         first / p->rates->touch + (touched - first) / p->rates->touch_more;
     out->start_s = wall_s(p->rates, p->place, start) + px_plan_launch_s(p->rates, p->place->ranks);
     out->core_s += ranks * start;
     const double written = c->checkpoint_every > 0

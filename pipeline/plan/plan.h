@@ -22,6 +22,7 @@ typedef struct {
 } px_rate;
 
 #define PX_RATES_MAX 16
+#define PX_TOUCH_FIRST ((double)(128 << 20)) /* see touch below */
 typedef struct {
     int ranks;                     /* of one machine */
     double latency_s, bytes_per_s; /* of a sum of int64 over them */
@@ -37,8 +38,9 @@ typedef struct {
     double hash, disk;                   /* bytes hashed, written a second */
     double compiled, compiled_full; /* bytes of a run's products for all numbers of rows; more of
                                      * them in full fine-tuning */
-    double touch;                   /* bytes of new memory touched for the first time a second */
-    double program_bytes, start_s;  /* of a process without MPI */
+    double touch, touch_more; /* bytes of new memory touched for the first time a second: the first
+                               * PX_TOUCH_FIRST, those beyond */
+    double program_bytes, start_s; /* of a process without MPI */
     px_rate rates[PX_RATES_MAX];
     px_reduce_rate reduce[PX_RATES_MAX];
     int n_rates, n_reduce;

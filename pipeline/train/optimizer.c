@@ -4,12 +4,11 @@
 #include "train_internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 px_err *px_optimizer_new(size_t n, px_optimizer *out) {
     *out = (px_optimizer){.n = n};
-    out->m = calloc(n ? n : 1, sizeof *out->m);
-    out->v = calloc(n ? n : 1, sizeof *out->v);
+    out->m = px_large_new(n, sizeof *out->m);
+    out->v = px_large_new(n, sizeof *out->v);
     if (out->m && out->v) return NULL;
     px_optimizer_free(out);
     PX_FAIL(PX_RUN_FAILED, "out of memory: two moments of %zu parameters", n);
@@ -48,8 +47,8 @@ void px_optimizer_free(px_optimizer *optimizer) {
         px_memory_free(optimizer->stream, optimizer->params->there);
         optimizer->params->there = NULL;
     }
-    free(optimizer->m);
-    free(optimizer->v);
+    px_large_free(optimizer->m);
+    px_large_free(optimizer->v);
     *optimizer = (px_optimizer){0};
 }
 

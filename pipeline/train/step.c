@@ -56,7 +56,7 @@ px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out) {
     t->parts = *parts;
     size_t n = parts->params->n;
     if (px_memory_is_apart(parts->stream)) t->first = first_of_users(parts->params);
-    t->grads = calloc(n + 1, sizeof *t->grads);
+    t->grads = px_large_new(n, sizeof *t->grads);
     if (!t->grads)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: gradients of %zu parameters", n);
     PX_PASS_TO(failed, px_sums_new(&t->parts, &t->sums));
@@ -73,7 +73,7 @@ void px_trainer_free(px_trainer *t) {
     px_sums_free(t->sums);
     px_pass_free(t->pass);
     px_arena_free(t->arena);
-    free(t->grads);
+    px_large_free(t->grads);
     free(t);
 }
 
@@ -329,7 +329,8 @@ px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch,
     out->compute_s = px_now_s() - start;
     px_watch(t->parts.ranks, "reduce", step);
     px_spread_f64_all(t->parts.ranks, plan.logps, (size_t)N_TERMS * 2 * (size_t)plan.n_pairs);
-    PX_TRY(px_sums_all(t->sums, &sums), "step %lld: the ranks' gradients", (long long)step);
+    PX_TRY(px_sums_all(t->sums, t->grads, &sums), "step %lld: the ranks' gradients",
+           (long long)step);
     out->reduce_s = px_now_s() - start - out->compute_s;
     summarise(t, &plan, out);
     px_optim_step optim = {.config = t->parts.config, .step = step, .total = total};

@@ -16,7 +16,7 @@ struct px_sums {
     px_model *model;
     size_t n;
     bool exact_wanted, bf16;
-    float *total; /* [n] on the CPU: sums so far (fast), or the result */
+    float *total; /* [n] on the CPU, not exact: sums so far */
     px_exact exact;
     bool apart; /* on the card: */
     int64_t *high, *low;
@@ -50,8 +50,9 @@ px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out) {
     s->exact_wanted = parts->config->comm_reduce == PX_REDUCE_EXACT;
     s->apart = px_memory_is_apart(parts->stream);
     s->bf16 = parts->config->comm_reduce == PX_REDUCE_FAST_BF16;
-    if (!s->apart) s->total = calloc(s->n + 1, sizeof *s->total);
-    if (!s->apart && !s->total)
+    const bool fast = !s->apart && !s->exact_wanted;
+    if (fast) s->total = px_large_new(s->n, sizeof *s->total);
+    if (fast && !s->total)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: sums of %zu parameters", s->n);
     if (s->apart)
         PX_PASS_TO(failed, take_there(s));
@@ -79,7 +80,7 @@ void px_sums_free(px_sums *s) {
         px_memory_free(s->stream, s->there);
     }
     px_exact_free(&s->exact);
-    free(s->total);
+    px_large_free(s->total);
     free(s);
 }
 
@@ -169,12 +170,12 @@ static px_err *sum_there_all(px_sums *s) {
     return px_agree_all(s->ranks, px_stream_ok(s->stream));
 }
 
-px_err *px_sums_all(px_sums *s, const float **total) {
-    *total = s->apart ? s->there : s->total;
+px_err *px_sums_all(px_sums *s, float *grads, const float **total) {
+    *total = s->apart ? s->there : s->exact_wanted ? grads : s->total;
     if (s->apart) return sum_there_all(s);
     if (s->exact_wanted) {
         px_exact_sum_all(s->ranks, &s->exact);
-        px_exact_get(&s->exact, s->total);
+        px_exact_get(&s->exact, grads);
     } else {
         px_sum_f32_all(s->ranks, s->total, s->n);
     }

@@ -78,9 +78,9 @@ typedef struct {
 /* The gradient that the last backward made: grads [params->n], on a GPU of user parameters alone.
  * False: it holds NaN, Inf or a value of 2^26 or more. */
 bool px_sums_add(px_sums *sums, const float *grads, px_bad_value *bad);
-/* Collective. *total [params->n] where the stream computes, borrowed, the same bits on every rank.
- */
-PX_CHECKED px_err *px_sums_all(px_sums *sums, const float **total);
+/* Collective. *total [params->n] where the stream computes, borrowed, the same bits on every rank:
+ * grads, the last slot's, which are overwritten, where that saves an array. */
+PX_CHECKED px_err *px_sums_all(px_sums *sums, float *grads, const float **total);
 
 /* --- metrics.c --- */
 typedef struct px_metrics px_metrics;

@@ -124,6 +124,46 @@ static void exact_sums_carry_and_refuse(void **state) {
     px_exact_free(&exact);
 }
 
+/* Both ways of rounding, narrow limbs and wide ones, against the compiler's of a 128-bit integer;
+ * half of the sums lie at, or one grid unit beside, the middle of two f32. */
+static void totals_are_those_of_wide_integers(void **state) {
+    (void)state;
+    px_exact exact = {0};
+    const size_t n = 64 * 1024 + 5;
+    const px_rng rng = {5, PX_RNG_TEST};
+    float *got = calloc(n, sizeof *got);
+    assert_non_null(got);
+    px_assert_ok(px_exact_new(n, &exact));
+    for (size_t i = 0; i < n; i++) {
+        const bool wide = i / 1024 % 4 == 3; /* blocks of 1,024 are rounded alike */
+        const int bits = (int)px_rng_below(rng, i, 0, wide ? 110 : 100);
+        __int128 sum = 0;
+        for (uint64_t k = 0; k < 4; k++) /* 4 × 28 bits */
+            sum = sum << 28 | px_rng_below(rng, i, 4 + k, 1u << 28);
+        sum >>= 112 - bits;
+        if (bits > 25 && i % 2) {
+            const int cut = bits - 24;
+            sum = (sum >> cut) * ((__int128)1 << cut) + ((__int128)1 << (cut - 1)) +
+                  (int)px_rng_below(rng, i, 3, 3) - 1;
+        }
+        if (i % 3 == 0) sum = -sum;
+        exact.high[i] = (int64_t)(sum >> 48);
+        exact.low[i] = (int64_t)(sum & (((__int128)1 << 48) - 1));
+        if (i % 5 == 0 && exact.high[i] < INT64_MAX) { /* before anything is carried */
+            exact.high[i]++;
+            exact.low[i] -= (int64_t)1 << 48;
+        }
+    }
+    px_exact_get(&exact, got);
+    for (size_t i = 0; i < n; i++) {
+        const __int128 sum = ((__int128)exact.high[i] * ((__int128)1 << 48)) + exact.low[i];
+        const float want = (float)sum * 0x1p-72f;
+        if (got[i] != want) fail_msg("%zu: %a, not %a", i, (double)got[i], (double)want);
+    }
+    px_exact_free(&exact);
+    free(got);
+}
+
 int main(int argc, char **argv) {
     px_err *err = px_ranks_open_all(true, &argc, &argv, &ranks);
     if (err) return 1;
@@ -134,6 +174,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(longest_go_first_to_the_least_loaded),
         cmocka_unit_test(exact_sums_do_not_depend_on_order),
         cmocka_unit_test(exact_sums_carry_and_refuse),
+        cmocka_unit_test(totals_are_those_of_wide_integers),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     px_ranks_close_all(&ranks);

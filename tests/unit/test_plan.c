@@ -207,10 +207,19 @@ static void starts_and_compiled_products_count(void **state) {
     rates.touch /= 3;
     px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
     const px_plan_memory *m = &one.memory;
-    px_assert_near(one.start_s - two.start_s,
-                   (m->trainables + m->activations + m->scratch) * 2 / (3 * rates.touch), 0.01);
+    const double touched = m->trainables + m->activations + m->scratch;
+    assert_true(touched < PX_TOUCH_FIRST);
+    px_assert_near(one.start_s - two.start_s, touched * 2 / (3 * rates.touch), 0.01);
     config.full_finetune = true;
     config.lora_r = 0;
+    px_assert_ok(px_shape_like("smollm2-135m", &shape));
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &two));
+    rates.touch_more /= 2;
+    px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
+    const double more = m->trainables + m->activations + m->scratch - PX_TOUCH_FIRST;
+    assert_true(more > 30 * PX_TOUCH_FIRST);
+    px_assert_near(one.start_s - two.start_s, more / (2 * rates.touch_more), 0.01);
+    px_assert_ok(px_shape_like("tiny", &shape));
     px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
     rates.compiled_full += 7e6;
     px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &two));
@@ -249,6 +258,7 @@ static void rates_between_widths_and_in_a_file(void **state) {
     px_assert_near(back.reduce[0].program_bytes, 5e7, 0);
     px_assert_near(back.reduce[0].start_s, 0.4, 0);
     px_assert_near(back.touch, rates.touch, 0);
+    px_assert_near(back.touch_more, rates.touch_more, 0);
     rates.disk = 0;
     px_assert_ok(px_rates_write(path, &rates));
     px_assert_error(px_rates_read(path, &back), PX_BAD_INPUT, "disk is 0");
