@@ -195,6 +195,8 @@ static void starts_and_compiled_products_count(void **state) {
     px_assert_ok(px_shape_like("tiny", &shape));
     px_assert_ok(px_plan_corpus_read(corpus_path, &config, &corpus));
     px_assert_ok(px_rates_read("", &rates));
+    rates.efficiency = 1; /* two ranks on two cores: each as fast as one alone */
+    rates.cores = 2;
     rates.n_reduce = 1;
     rates.reduce[0] = (px_reduce_rate){2, 1e-5, 1e9, 5e7, 0.25};
     px_assert_ok(px_plan_make(&config, &shape, &corpus, &rates, &place, &one));
