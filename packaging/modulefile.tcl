@@ -3,8 +3,8 @@
 # Copy it to MODULEPATH/prismx/0.1.0 and set `prefix` to what cmake --install --prefix was given; load the
 # MPI and HDF5 modules that the program was built with, under their names at this site.
 #
-# Tried: read by tclsh with the commands of a module file replaced by ones that print (tests/system/packaging.sh,
-# where tclsh is there). Not tried: under Environment Modules or Lmod.
+# Tried: under Lmod 8.6 and Environment Modules 5.2 (avail, whatis, help, load, unload), and by tclsh with the
+# commands of a module file replaced by ones that print (tests/system/packaging.sh, where tclsh is there).
 set prefix /opt/prismx/0.1.0
 
 proc ModulesHelp {} {

@@ -2,8 +2,9 @@
 # (spack repo create; spack repo add), set `git` to where the sources are, then
 #     spack install prismx
 #
-# Tried: the syntax (python3 -m py_compile). Not tried: Spack itself, neither concretising nor building; the
-# names of dependencies are those of Spack's built-in repository as far as known.
+# Tried, with Spack 0.23 on Debian 12: concretising all of it from Spack's own packages (oneDNN 2.7.3, HDF5 1.14.5,
+# Open MPI 5.0.5); spack install and spack load with the system's packages as externals. The program passes its
+# system tests with a parallel HDF5 1.14.4 of its own as well. Not tried: building the dependencies by Spack.
 from spack.package import *
 
 
@@ -21,6 +22,7 @@ class Prismx(CMakePackage):
     depends_on("pkgconfig", type="build")
     depends_on("mpi")
     depends_on("hdf5+mpi")
+    depends_on("gsl")
     depends_on("cjson")
     # The kernels are written against oneDNN 2's interface, which version 3 changed.
     depends_on("onednn@2.6:2 cpu_runtime=omp")

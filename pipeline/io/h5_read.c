@@ -330,7 +330,11 @@ static herr_t list_dataset(hid_t group, const char *name, const H5L_info_t *link
     listing *list = data;
     H5O_info_t info;
     if (link->type != H5L_TYPE_HARD) return 0;
+#if H5_VERSION_GE(1, 12, 0) /* H5O_info_t is another type from there on */
+    if (H5Oget_info_by_name3(group, name, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0) return -1;
+#else
     if (H5Oget_info_by_name2(group, name, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0) return -1;
+#endif
     if (info.type != H5O_TYPE_DATASET) return 0;
     if (list->names) {
         if (list->n >= list->room) return -1;
