@@ -151,6 +151,11 @@ same generate-graphs-same "$(cat graphs.jsonl)" "$(cat plain.jsonl)"
 check generate-graphs-run "${graphs[@]}" --run simt --out run-graphs.jsonl
 check generate-no-graphs-run "${graphs[@]}" --run simt --out run-plain.jsonl --profile --set generate.graphs=false
 same generate-graphs-run-same "$(cat run-graphs.jsonl)" "$(cat run-plain.jsonl)"
+# With adapters in bf16, on tensor cores: in any company, in steps of other sizes.
+for batch in 1 3; do
+    check generate-bf16-run-$batch "${graphs[@]}" --run simt --out bf16-run-$batch.jsonl --set precision=bf16 --batch $batch
+done
+same generate-bf16-run-same "$(cat bf16-run-3.jsonl)" "$(cat bf16-run-1.jsonl)"
 check generate-profile "${graphs[@]}" --model tiny --out timed.jsonl --profile
 same generate-profile-says "$(grep -c 'steps without CUDA graphs' "$T/out")" 1
 refuses cuda-is-not-here 2 'device "cuda" is not in this build.*|no GPU' "$X" train "${config[@]}" --set device=cuda --out none
