@@ -95,14 +95,14 @@ static float round_narrow(int64_t high, int64_t low) {
     return (float)odd;
 }
 
-static bool is_narrow(int64_t x) { return x > -NARROW && x < NARROW; }
+static int is_narrow(int64_t x) { return x > -NARROW && x < NARROW; }
 
 void px_exact_get(const px_exact *exact, float *g) {
 #pragma omp parallel for schedule(static)
     for (size_t block = 0; block < (exact->n + 1023) / 1024; block++) {
         const size_t end = PX_MIN((block + 1) * 1024, exact->n);
         const int64_t *high = exact->high, *low = exact->low;
-        bool narrow = true;
+        int narrow = 1; /* no branch: the loop is made of vectors */
         for (size_t i = block * 1024; i < end; i++)
             narrow &= is_narrow(high[i]) & is_narrow(low[i]);
         /* The scale is a power of two. A sum below f32's normal range would be rounded once more;
