@@ -29,7 +29,7 @@ const exp_figure px_figures[N_FIGURES] = {
      "Log-worth over the reference arm: as the rankings give it (raw), and with length of the answers, position and errors held (held). What shrinks was owed to these. The last panel: by how much 100 more characters multiply the odds of being chosen. 95&nbsp;% intervals clustered by person.",
      "The paper reports odds of 1.57 for 100 characters; the log-worths and the form of the model are ours.", "rankings of trials with answers", px_fig_length_data, px_fig_length},
     {6, "fig-traits", "Sycophancy, relationship seeking, verbosity",
-     "Lexical: scores counted from phrase lists, in standard deviations of the reference’s answers, with 95&nbsp;% bootstrap intervals over people; or, where only statistics of traits were given, the mixed model’s contrasts to the reference. Judge: a model’s mean scores from 1 to 10, without intervals.",
+     "Lexical: scores counted from phrase lists, in standard deviations of the reference’s answers, with 95&nbsp;% bootstrap intervals over people; or, where only statistics of traits were given, the mixed model’s contrasts to the reference. Judge: a model’s mean scores from 1 to 10, with such intervals where the file has them.",
      "The paper finds fine-tuned arms more sycophantic, more relationship-seeking and wordier; its scales and values are not known: ours.", "traits (--traits, or stats with --traits)", px_fig_traits_data, px_fig_traits},
     {7, "fig-agreement", "Agreement with the person’s own ranking",
      "People: their sliders against their own rankings (consistency with themselves). Simulated: their ranking against the person’s own. Dotted: what chance gives. 95&nbsp;% bootstrap intervals over people.",

@@ -110,8 +110,8 @@ static void tell_person(px_str *out, const run_view *run) {
     points(out, row->delta_swap);
     static const char *const words[] = {
         ", without intervals to judge by. ", ": <strong>it does worse than a stranger’s</strong>. ",
-        "; the second interval holds 0: <strong>the embedding carries no person</strong> that "
-        "these pairs could show. ",
+        ("; the second interval holds 0: <strong>the embedding carries no person</strong> that "
+         "these pairs could show. "),
         "; the second interval is clear of 0: <strong>the embedding carries its person</strong>. "};
     px_str_text(out, words[side(row->delta_swap, 0) + 2]);
     if (side(row->delta_swap, 0) == 1 && side(row->delta_own, 0) == 0)

@@ -65,6 +65,32 @@ static void draw_estimate(const px_plot *p, const row_list *list, const row_line
     px_str_text(out, "</text>\n");
 }
 
+/* Pixels of an estimate's text in 11 px, by the widths of a wide font (DejaVu Sans). */
+static double text_width(const row_list *list, const interval *e) {
+    px_str text = {0};
+    double width = 0;
+    px_html_interval(&text, *e, list->scale, list->decimals);
+    for (size_t i = 0; i < text.size; i++) {
+        const unsigned char c = (unsigned char)text.data[i];
+        if (c >= '0' && c <= '9')
+            width += 7;
+        else if (c < 0x80) /* point, bracket, comma, space */
+            width += 4;
+        else if (c >= 0xc0) /* a minus, of three bytes */
+            width += 9.3;
+    }
+    px_str_free(&text);
+    return width;
+}
+
+/* Room for the widest of them; never so much that nothing is left for the marks. */
+static int right_of(const row_list *list) {
+    double widest = 0;
+    for (int i = 0; i < list->n; i++)
+        if (!list->lines[i].header) widest = fmax(widest, text_width(list, &list->lines[i].e));
+    return (int)fmin(fmax(RIGHT, widest + 10), WIDTH - LEFT - 60);
+}
+
 static void tell_rows(const row_list *list, px_str *text) {
     const char *group = "";
     for (int i = 0; i < list->n; i++) {
@@ -97,7 +123,7 @@ void px_rows_panel(page_view *page, const char *title, const char *x_label, cons
                  .width = WIDTH,
                  .height = height,
                  .left = LEFT,
-                 .right = RIGHT,
+                 .right = right_of(list),
                  .top = TOP,
                  .bottom = BOTTOM,
                  .x = *axis,

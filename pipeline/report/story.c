@@ -9,15 +9,19 @@ static const char rank[] = "rank:preference";
 
 /* --- numbers in words --- */
 
-static void estimate(px_str *out, interval e, double scale, int decimals, const char *unit) {
-    px_html_fixed(out, scale * e.value, decimals);
-    px_str_text(out, unit);
+static void ends(px_str *out, interval e, double scale, int decimals) {
     if (!interval_ends(e)) return;
     px_str_text(out, " [");
     px_html_fixed(out, scale * e.low, decimals);
     px_str_text(out, ", ");
     px_html_fixed(out, scale * e.high, decimals);
     px_str_char(out, ']');
+}
+
+static void estimate(px_str *out, interval e, double scale, int decimals, const char *unit) {
+    px_html_fixed(out, scale * e.value, decimals);
+    px_str_text(out, unit);
+    ends(out, e, scale, decimals);
 }
 
 static void percent(px_str *out, const stat_row *row) {
@@ -189,6 +193,13 @@ static void tell_length(const exp_view *exp, int source) {
     px_str_text(out, ".</li>\n");
 }
 
+/* " −$0.50 [−1.80, 0.80]": the sign before the currency. */
+static void money(px_str *out, interval e) {
+    px_str_text(out, e.value < 0 ? " −$" : " +$");
+    px_html_fixed(out, fabs(e.value), 2);
+    ends(out, e, 1, 2);
+}
+
 static void tell_bids(const exp_view *exp, int source) {
     px_str *out = exp->page->out;
     int n = 0;
@@ -207,8 +218,7 @@ static void tell_bids(const exp_view *exp, int source) {
             px_html_fixed(out, mean->estimate, 2);
             px_str_text(out, ",");
         }
-        px_str_text(out, off->estimate < 0 ? " $" : " +$");
-        estimate(out, px_row_interval(off), 1, 2, "");
+        money(out, px_row_interval(off));
         px_str_text(out, " against ");
         arm_name(out, exp->study->arms[0]);
         px_str_text(out, side(off, 0) == 0 ? " (open)" : "");

@@ -22,7 +22,7 @@ static const char style[] =
     "--rule:#bbb;--grid:#e4e4e4;--warn:#a8321a;--link:#000;--c0:#0067a5;--c1:#b34700;--c2:#00735a;"
     "--c3:#99447a;--c4:#8a6500;--c5:#3d3a99;--c6:#a32638;--c7:#4a5a68}nav{display:none}"
     "svg,tr,figcaption{break-inside:avoid}h2,h3,figcaption,caption{break-after:avoid}body{font-"
-    "size:10pt}}\n"
+    "size:10pt}details::details-content{content-visibility:visible;block-size:auto}}\n"
     "*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}\n"
     "body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);font:16px/1.6 "
     "system-ui,-apple-system,"

@@ -38,7 +38,7 @@ static void add_arms(table *t, const made_study *study, const char *source) {
                 0.4 * a + jitter(t, 0.05), 0.15);
             add(t, "preference", "rank:preference", "rank_logit_length", arm, source,
                 0.2 * a + jitter(t, 0.05), 0.15);
-            add(t, "preference", "wtp", "lmm", arm, source, 0.3 * a, 0.1);
+            add(t, "preference", "wtp", "lmm", arm, source, a == 3 ? -0.4 : 0.3 * a, 0.1);
             add(t, "preference", "wtp", "tobit", arm, source, 0.35 * a, 0.1);
         }
         add(t, "preference", "wtp", "mean", arm, source, 2 + 0.3 * a, 0.2);

@@ -104,6 +104,11 @@ static void every_figure_with_its_table(void **state) {
     assert_has(page, "<h3>Figures that are missing</h3>\n<p>None.</p>");
     assert_true(strstr(page, "id=\"story\"") < strstr(page, "id=\"findings\""));
     assert_has(page, "150 people ranked 4 arms in 600 trials");
+    assert_has(page, " +$0.");
+    assert_has(page, " −$0.");
+    assert_null(strstr(page, "$−"));
+    assert_has(page,
+               "details::details-content{content-visibility:visible"); /* tables are printed */
     assert_has(page, " points of accuracy, so it carries its person.</li>");
     assert_has(page, "rankings with ties");
     assert_has(page, "&lt;b&gt;t.jsonl");
