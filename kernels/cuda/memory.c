@@ -26,6 +26,7 @@ static void *take_beside(cuda_state *c, size_t bytes) {
     c->beside[c->n_beside++] = (cuda_beside){at, bytes};
     c->beside_bytes += bytes;
     c->facts.n_taken++;
+    if (c->arena.begin) px_debug("GPU memory: no room in the region for %zu bytes", bytes);
     return at;
 }
 
@@ -81,6 +82,7 @@ px_err *cuda_reserve(px_stream *s, size_t bytes, size_t scratch) {
     c->arena.bytes = bytes;
     c->facts.n_taken++;
     cu_region(c->arena.begin);
+    px_debug("GPU memory: a region of %zu bytes", bytes);
     c->room = cuda_take(s, scratch);
     c->room_bytes = c->room ? scratch : 0;
     return NULL;

@@ -39,6 +39,7 @@ static px_err *open_model(evaluation *e) {
     if (has_run(e) && strcmp(e->weights_sha256.hex, e->run.weights_sha256) != 0)
         PX_FAIL_TO(done, PX_BAD_INPUT, "%s holds other weights than the run was trained on", path);
     PX_PASS_TO(done, px_model_stream(e->config, e->job->threads, &e->stream));
+    PX_PASS_TO(done, px_score_reserve(e->stream, e->config, &e->shape, e->corpus, has_run(e)));
     PX_PASS_TO(done, px_model_new(e->stream, source, e->config, has_run(e) ? PX_MODEL_LORA : 0,
                                   &e->model));
 done:

@@ -63,7 +63,7 @@ px_model_card px_model_card_of(const px_config *config, const px_shape *shape, i
     /* Where weights are coded, the head of a training comes as f32 and is rounded; so are all that
      * a fully fine-tuned run brings along. */
     if (coded && !generate) out.staged = PX_MIN(shape->vocab * shape->d, (int64_t)PX_CARD_STAGED);
-    if (generate && config->full_finetune && !f32)
+    if (!(use & PX_MODEL_TRAIN) && config->full_finetune && !f32)
         out.staged = PX_MIN(largest, (int64_t)PX_CARD_STAGED);
     return out;
 }

@@ -22,6 +22,8 @@ static px_err *making_open(const px_reference_job *job, const px_config *config,
     PX_PASS_TO(done, px_source_open(job->model_path, &source));
     PX_PASS_TO(done, px_source_sha256(source, &m->weights_sha256));
     PX_PASS_TO(done, px_model_stream(config, job->threads, &m->stream));
+    PX_PASS_TO(done,
+               px_score_reserve(m->stream, config, px_source_shape(source), m->corpus, false));
     err = px_model_new(m->stream, source, config, 0, &m->model);
 done:
     px_source_close(source);

@@ -65,6 +65,11 @@ typedef struct {
 PX_CHECKED px_err *px_score_all(const px_scorer *scorer, const int32_t *pairs, const int32_t *users,
                                 int32_t n_pairs, const char *label, double *logps);
 
+/* On a GPU: takes at once all that a model and px_score_all over this corpus will hold, before
+ * px_model_new; with `adapters` a run's. Nothing on the CPU. */
+PX_CHECKED px_err *px_score_reserve(px_stream *s, const px_config *config, const px_shape *shape,
+                                    const px_corpus *corpus, bool adapters);
+
 /* --- rewards --- */
 /* reward [2] (chosen, rejected) = beta · (logp - reference), each by its number of tokens with
  * train.length_normalised; returns their difference. */

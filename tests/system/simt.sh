@@ -122,7 +122,19 @@ for device in cpu simt; do
     lines=$(grep -cE '^(linear|attention_backward|exact_add|sum_squares|all) +([0-9]+ +)?[0-9.]+ +[0-9.]+ %' "$T/out")
     same "profile-$device-lines" "$lines" "$([ $device = cpu ] && echo 4 || echo 5)"
 done
-check simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
+# What only scores takes its memory in one piece, too.
+in_one_piece() { # NAME COMMAND...
+    local name=$1
+    shift
+    check "$name" env PRISMX_LOG=debug "$@"
+    same "$name-in-one-piece" "$(cat "$T/out" "$T/err" | grep -o 'GPU memory: a region of\|no room in the region' | sort -u)" "GPU memory: a region of"
+}
+in_one_piece simt-eval "$X" eval --run simt --corpus corpus.h5 --split all --out eval.h5 --set threads=1
+for precision in f32 bf16 q8_0; do
+    mkdir "refs-$precision"
+    in_one_piece "simt-reference-$precision" "$X" reference --corpus corpus.h5 --model tiny --set threads=1 --set device=simt \
+        --set precision=$precision --set reference.cache="refs-$precision"
+done
 printf '{"id":"a","messages":[{"role":"user","content":"Hello"}]}\n' >prompts.jsonl
 check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answers.jsonl --max-new-tokens 4 --set threads=1
 # The cache, weights and all else in one piece, of which less than 15 % is never used.
