@@ -39,9 +39,13 @@ void px_boot_free(px_boot *boot) {
 }
 
 static px_err *stats_add(px_boot *boot, int n, px_boot_kind kind) {
-    px_boot_stat *stats = realloc(boot->stats, (size_t)(boot->n_stats + n) * sizeof *stats);
-    if (!stats) PX_NO_MEMORY();
-    boot->stats = stats;
+    if (boot->n_stats + n > boot->room) { /* a pair of arms each: 19,900 of 200 */
+        const int room = PX_MAX(2 * boot->room, boot->n_stats + n);
+        px_boot_stat *stats = realloc(boot->stats, (size_t)room * sizeof *stats);
+        if (!stats) PX_NO_MEMORY();
+        boot->stats = stats;
+        boot->room = room;
+    }
     for (int i = 0; i < n; i++) boot->stats[boot->n_stats++] = (px_boot_stat){.kind = kind};
     return NULL;
 }

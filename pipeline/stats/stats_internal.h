@@ -194,7 +194,7 @@ typedef struct {
     int32_t n_people;   /* people of the source, who are drawn */
     int32_t *person_of; /* trials' person -> drawn index or -1 */
     px_boot_stat *stats;
-    int n_stats;
+    int n_stats, room;
     struct px_boot_rank *ranks; /* worths by Plackett-Luce */
     int n_ranks;
     int source;
