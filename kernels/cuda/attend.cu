@@ -135,7 +135,11 @@ __global__ static void forward(cu_attend a) {
             (float)(((double)most + log2((double)sum)) * 0.69314718055994530942);
 }
 void cu_attention(cu_queue *q, const cu_attend *a) {
-    if (a->n_tiles == 0 || cu_attention_mma(q, a)) return;
+    if (a->n_tiles == 0) return;
+    if (a->on_mma) {
+        cu_attention_mma(q, a);
+        return;
+    }
     const size_t bytes =
         (size_t)((CU_TILE + CU_KEYS) * (a->hd + 1) + CU_TILE * CU_KEYS) * sizeof(float);
     const dim3 grid((unsigned)a->n_tiles, (unsigned)a->H);
@@ -146,14 +150,17 @@ void cu_attention(cu_queue *q, const cu_attend *a) {
 
 /* --- backward: P = exp(S - lse), dS = scale · P (dout · v - dout · out) --- */
 
+/* A warp has a row's head, its lanes neighbouring pairs. */
 __global__ static void means(cu_attend_back b) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x, H = b.forward.H;
-    if (n >= b.dout.rows * H) return;
-    const int64_t t = n / H, first = n % H * b.forward.hd;
+    const int64_t H = b.forward.H, hd = b.forward.hd, t = blockIdx.x;
+    const int64_t h = (int64_t)blockIdx.y * CU_WARPS + threadIdx.x / 32, first = h * hd;
+    if (h >= H) return;
     float sum = 0;
-    for (int64_t c = first; c < first + b.forward.hd; c++)
-        sum = fmaf(cu_get(b.dout, t, c), cu_get(b.forward.out, t, c), sum);
-    b.mean[n] = sum;
+    for (int64_t c = threadIdx.x % 32 * 2; c < hd; c += 64)
+        for (int64_t e = c; e < cu_least(c + 2, hd); e++)
+            sum = fmaf(cu_get(b.dout, t, first + e), cu_get(b.forward.out, t, first + e), sum);
+    sum = cu_warp_sum(sum);
+    if (threadIdx.x % 32 == 0) b.mean[t * H + h] = sum;
 }
 
 /* dq += dS k. */
@@ -244,10 +251,13 @@ void cu_attention_backward(cu_queue *q, const cu_attend_back *b) {
     const size_t tile = CU_TILE * CU_KEYS * sizeof(float);
     const dim3 queries((unsigned)a->n_tiles, (unsigned)a->H);
     const dim3 keys((unsigned)b->n_key_tiles, (unsigned)a->Hkv);
-    const unsigned n_means = cu_blocks(b->dout.rows * a->H, CU_THREADS);
+    const dim3 rows_heads((unsigned)b->dout.rows, cu_blocks(a->H, CU_WARPS));
     const cu_attend_back args = *b;
-    CU_LAUNCH(means, n_means, CU_THREADS, 0, q, args);
-    if (cu_attention_backward_mma(q, b)) return;
+    CU_LAUNCH(means, rows_heads, CU_THREADS, 0, q, args);
+    if (a->on_mma) {
+        cu_attention_backward_mma(q, b);
+        return;
+    }
     ROOM(back_queries, rows + tile);
     ROOM(back_keys, rows + 2 * tile);
     CU_LAUNCH(back_queries, queries, CU_THREADS, rows + tile, q, args);

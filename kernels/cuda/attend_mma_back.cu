@@ -4,260 +4,230 @@
 #include "attend_mma.cuh"
 
 #define LOG2E 1.4426950408889634f
-enum { HEADS = CU_WARPS, STEP = 16, TURNED_PITCH = STEP + 8, KEY_PITCH = CU_KEYS + 8 };
 
-/* Fragment of 16 rows, from shared memory. */
-__device__ static inline void rows_fragment(uint32_t a[4], const uint16_t *rows, int pitch, int k) {
-    const int lane = (int)threadIdx.x % 32;
-    const uint16_t *at = rows + lane / 4 * pitch + k + lane % 4 * 2;
-    a[0] = *(const word *)at;
-    a[1] = *(const word *)(at + 8 * pitch);
-    a[2] = *(const word *)(at + 8);
-    a[3] = *(const word *)(at + 8 * pitch + 8);
-}
-/* Rows of a head, from device memory; those from the n-th on are 0. */
-__device__ static inline void rows_fragment_of(uint32_t a[4], const cu_mat &m, int64_t row,
-                                               int64_t n, int64_t column) {
-    const int lane = (int)threadIdx.x % 32;
-    for (int r = 0; r < 4; r++) {
-        const int i = lane / 4 + r % 2 * 8;
-        const int64_t at = (row + i) * m.stride + column + lane % 4 * 2 + r / 2 * 8;
-        a[r] = i < n ? pair_at(m.data, at) : 0;
-    }
-}
-
-/* 32 keys and values from `first` on into rows, keys into columns too; zero from the n-th on. */
-template <int HD>
-__device__ static void load_keys(uint16_t *k, uint16_t *v, uint16_t *turned, const cu_keys &keys,
-                                 int64_t path, int64_t first, int64_t n, int64_t kv) {
-    for (int j = (int)threadIdx.x / 32; j < CU_KEYS; j += CU_WARPS)
-        for (int c = (int)threadIdx.x % 32 * 2; c < HD; c += 64) {
-            uint32_t key = 0, value = 0;
-            if (j < n) {
-                key = pair_at(keys.k.data, key_at(keys, keys.k, path, first + j, kv, HD) + c);
-                value = pair_at(keys.v.data, key_at(keys, keys.v, path, first + j, kv, HD) + c);
-            }
-            *(word *)(k + j * (HD + 8) + c) = key;
-            *(word *)(v + j * (HD + 8) + c) = value;
-            turned[c * KEY_PITCH + j] = (uint16_t)key;
-            turned[(c + 1) * KEY_PITCH + j] = (uint16_t)(key >> 16);
-        }
-}
-
-/* dq += dS k: a warp has a head of the tile's kv head, as in the forward. */
-template <int STEPS> __global__ static void back_queries(cu_attend_back b) {
+/* dq = dS k: a warp has 16 queries of a head, as in the forward. */
+template <int STEPS>
+__global__ static void __launch_bounds__(CU_THREADS, 2) back_queries(cu_attend_back b) {
     constexpr int HD = 16 * STEPS, PARTS = 2 * STEPS, PITCH = HD + 8;
-    CU_SHARED(uint16_t, memory);
-    const cu_attend a = b.forward;
+    CU_SHARED(uint16_t, memory); /* twice: CU_KEYS keys, CU_KEYS values */
+    const cu_attend &a = b.forward;
     const cu_tile tile = a.tiles[blockIdx.x];
+    const attend_unit u = unit_of(a, tile);
     const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int64_t group = a.H / a.Hkv, parts = (group + HEADS - 1) / HEADS, kv = blockIdx.y / parts;
-    const int64_t mine = blockIdx.y % parts * HEADS + threadIdx.x / 32, h = kv * group + mine;
-    const bool works = mine < group;
-    uint16_t *k = memory, *v = k + CU_KEYS * PITCH, *turned = v + CU_KEYS * PITCH;
     uint32_t q[STEPS][4], d[STEPS][4];
     float dq[PARTS][4] = {{0}}, lse[2] = {0}, mean[2] = {0};
     CU_UNROLL
     for (int s = 0; s < STEPS; s++) {
-        const int64_t n = works ? tile.n : 0, column = h * HD + 16 * s;
-        rows_fragment_of(q[s], a.q, tile.row, n, column);
-        rows_fragment_of(d[s], b.dout, tile.row, n, column);
+        left_of_head(q[s], a.q, u.row, u.n, u.h * HD + 16 * s);
+        left_of_head(d[s], b.dout, u.row, u.n, u.h * HD + 16 * s);
     }
+    CU_UNROLL
     for (int half = 0; half < 2; half++) {
-        if (!works || g + 8 * half >= tile.n) continue;
-        lse[half] = a.lse[(tile.row + g + 8 * half) * a.H + h] * LOG2E;
-        mean[half] = b.mean[(tile.row + g + 8 * half) * a.H + h];
+        if (g + 8 * half >= u.n) continue;
+        lse[half] = a.lse[(u.row + g + 8 * half) * a.H + u.h] * LOG2E;
+        mean[half] = b.mean[(u.row + g + 8 * half) * a.H + u.h];
     }
-    const int64_t n_keys = tile.position + tile.n;
-    for (int64_t first = 0; first < n_keys; first += CU_KEYS) {
-        const int64_t n = cu_least(n_keys - first, CU_KEYS);
+    const int n_keys = tile.position + tile.n;
+    come_keys<HD>(memory, a, tile.keys, 0, n_keys, u.kv);
+    for (int first = 0; first < n_keys; first += CU_KEYS) {
+        const int odd = first / CU_KEYS % 2;
+        const uint16_t *k = memory + odd * 2 * CU_KEYS * PITCH, *v = k + CU_KEYS * PITCH;
+        uint16_t *next = memory + (1 - odd) * 2 * CU_KEYS * PITCH;
         float score[4][4] = {{0}}, dp[4][4] = {{0}};
-        uint32_t f[2];
+        uint32_t f[4], slope[4];
+        copies_done();
         __syncthreads();
-        load_keys<HD>(k, v, turned, a.keys, tile.keys, first, n, kv);
-        __syncthreads();
-        if (!works) continue;
+        if (first + CU_KEYS < n_keys)
+            come_keys<HD>(next, a, tile.keys, first + CU_KEYS, n_keys, u.kv);
+        if (u.n <= 0 || first >= u.position + u.n) continue;
         CU_UNROLL
         for (int s = 0; s < STEPS; s++)
-            for (int j = 0; j < 4; j++) {
-                fragment(f, k, PITCH, 8 * j, 16 * s);
+            for (int j = 0; j < 4; j += 2) {
+                right_rows(f, k, PITCH, 8 * j, 16 * s);
                 mma(score[j], q[s], f);
-                fragment(f, v, PITCH, 8 * j, 16 * s);
+                mma(score[j + 1], q[s], f + 2);
+                right_rows(f, v, PITCH, 8 * j, 16 * s);
                 mma(dp[j], d[s], f);
+                mma(dp[j + 1], d[s], f + 2);
             }
         CU_UNROLL
         for (int j = 0; j < 4; j++)
             for (int r = 0; r < 4; r++) {
                 const int row = g + r / 2 * 8, half = r / 2;
-                const int64_t key = first + 8 * j + 2 * t + r % 2;
-                const bool sees = row < tile.n && key <= tile.position + row;
+                const int key = first + 8 * j + 2 * t + r % 2;
+                const bool sees = row < u.n && key <= u.position + row;
                 const float p = sees ? exp2f(fmaf(score[j][r], a.factor, -lse[half])) : 0;
                 score[j][r] = sees ? a.scale * p * (dp[j][r] - mean[half]) : 0;
             }
         CU_UNROLL
         for (int s = 0; s < 2; s++) {
-            uint32_t slope[4];
             left_of(slope, score[2 * s], score[2 * s + 1]);
             CU_UNROLL
-            for (int i = 0; i < PARTS; i++) {
-                fragment(f, turned, KEY_PITCH, 8 * i, 16 * s);
+            for (int i = 0; i < PARTS; i += 2) {
+                right_columns(f, k, PITCH, 8 * i, 16 * s);
                 mma(dq[i], slope, f);
+                mma(dq[i + 1], slope, f + 2);
             }
         }
     }
-    CU_UNROLL
-    for (int i = 0; i < PARTS; i++)
-        for (int r = 0; r < 4; r++)
-            if (works && g + r / 2 * 8 < tile.n)
-                cu_put(b.dq, tile.row + g + r / 2 * 8, h * HD + 8 * i + 2 * t + r % 2, dq[i][r]);
+    const float by[2] = {1, 1};
+    put_head<HD>(b.dq, u.row, u.n, u.h * HD, dq, by);
 }
 
-/* 16 rows of a head into rows and columns; zero from the n-th on. A warp's own. */
+/* --- keys and values: a block has CU_KEY_ROWS keys of a segment, a warp 16 of them, and walks the
+ * rows that see them, ROWS at a time, of each head of its kv head --- */
+
+enum { ROWS = 32 };
+static_assert((int)CU_KEY_ROWS == 16 * CU_WARPS, "a warp has 16 keys");
+
+/* What a step needs of its rows, in shared memory: q, dout, then lse and mean. */
+template <int HD> struct step_rows {
+    uint16_t q[ROWS * (HD + 8)], d[ROWS * (HD + 8)];
+    float lse[ROWS], mean[ROWS];
+};
+template <int HD> struct key_room {
+    uint16_t k[CU_KEY_ROWS * (HD + 8)], v[CU_KEY_ROWS * (HD + 8)];
+    step_rows<HD> steps[2];
+};
+
 template <int HD>
-__device__ static void load_rows(uint16_t *rows, uint16_t *turned, const cu_mat &m, int64_t row,
-                                 int64_t n, int64_t h) {
-    for (int j = 0; j < STEP; j++)
-        for (int c = (int)threadIdx.x % 32 * 2; c < HD; c += 64) {
-            const uint32_t it =
-                j < n ? pair_at(m.data, (row + j) * m.stride + h * HD + c) : 0;
-            *(word *)(rows + j * (HD + 8) + c) = it;
-            turned[c * TURNED_PITCH + j] = (uint16_t)it;
-            turned[(c + 1) * TURNED_PITCH + j] = (uint16_t)(it >> 16);
-        }
-}
-/* The warps' sums, in the order of the warps, into rows of the kv head. */
-template <int HD>
-__device__ static void put_sums(const cu_mat &to, const cu_tile &tile, int64_t kv,
-                                const float sums[HD / 8][4], float *room) {
-    const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    float *mine = room + (int)threadIdx.x / 32 * 16 * HD;
-    __syncthreads();
+__device__ static inline void come_rows(step_rows<HD> *to, const cu_attend_back &b, int64_t first,
+                                        int64_t end, int64_t h) {
+    constexpr int PIECES = HD / 8;
+    const cu_attend &a = b.forward;
     CU_UNROLL
-    for (int i = 0; i < HD / 8; i++)
-        for (int r = 0; r < 4; r++)
-            mine[(g + r / 2 * 8) * HD + 8 * i + 2 * t + r % 2] = sums[i][r];
-    __syncthreads();
-    for (int at = (int)threadIdx.x; at < tile.n * HD; at += CU_THREADS) {
-        float sum = room[at];
-        for (int w = 1; w < CU_WARPS; w++) sum += room[w * 16 * HD + at];
-        cu_put(to, tile.row + at / HD, kv * HD + at % HD, sum);
+    for (int i = 0; i < (ROWS * PIECES + CU_THREADS - 1) / CU_THREADS; i++) {
+        const int c = i * CU_THREADS + (int)threadIdx.x, j = c / PIECES, at = c % PIECES * 8;
+        if (ROWS * PIECES % CU_THREADS && c >= ROWS * PIECES) break;
+        const bool is = first + j < end;
+        const int64_t row = is ? first + j : first, column = h * HD + at;
+        come(to->q + j * (HD + 8) + at, a.q, row * a.q.stride + column, is, a.wide);
+        come(to->d + j * (HD + 8) + at, b.dout, row * b.dout.stride + column, is, a.wide);
+    }
+    if (threadIdx.x < 2 * ROWS) {
+        const int j = (int)threadIdx.x % ROWS;
+        const bool is = first + j < end;
+        const float *from = threadIdx.x < ROWS ? a.lse : b.mean;
+        float *here = threadIdx.x < ROWS ? to->lse : to->mean;
+        copy_4(here + j, from + (is ? (first + j) * a.H + h : 0), is);
     }
 }
 
-/* dk += dSᵀ q, dv += Pᵀ dout: a block has a tile of keys, a warp every fourth head of its kv head
- * and walks the rows that see the tile, 16 at a time. */
-template <int STEPS> __global__ static void back_keys(cu_attend_back b) {
+/* The block's keys and values. */
+template <int HD>
+__device__ static inline void come_tile(key_room<HD> *room, const cu_attend &a, const cu_tile &tile,
+                                        int64_t kv) {
+    constexpr int PIECES = HD / 8, PITCH = HD + 8;
+    for (int c = (int)threadIdx.x; c < CU_KEY_ROWS * PIECES; c += CU_THREADS) {
+        const int j = c / PIECES, at = c % PIECES * 8;
+        const bool is = j < tile.n;
+        const int64_t row = is ? tile.row + j : tile.row, column = kv * HD + at;
+        come(room->k + j * PITCH + at, a.keys.k, row * a.keys.k.stride + column, is, a.wide);
+        come(room->v + j * PITCH + at, a.keys.v, row * a.keys.v.stride + column, is, a.wide);
+    }
+}
+/* Of a warp's 16 keys with the rows of a step: k · q and v · dout. */
+template <int STEPS>
+__device__ static inline void products(float score[ROWS / 8][4], float dp[ROWS / 8][4],
+                                       const uint16_t *k, const uint16_t *v,
+                                       const step_rows<16 * STEPS> &now) {
+    constexpr int PITCH = 16 * STEPS + 8;
+    uint32_t l[4], f[4];
+    CU_UNROLL
+    for (int s = 0; s < STEPS; s++) {
+        left_rows(l, k, PITCH, 16 * s);
+        CU_UNROLL
+        for (int j = 0; j < ROWS / 8; j += 2) {
+            right_rows(f, now.q, PITCH, 8 * j, 16 * s);
+            mma(score[j], l, f);
+            mma(score[j + 1], l, f + 2);
+        }
+        left_rows(l, v, PITCH, 16 * s);
+        CU_UNROLL
+        for (int j = 0; j < ROWS / 8; j += 2) {
+            right_rows(f, now.d, PITCH, 8 * j, 16 * s);
+            mma(dp[j], l, f);
+            mma(dp[j + 1], l, f + 2);
+        }
+    }
+}
+
+template <int STEPS>
+__global__ static void __launch_bounds__(CU_THREADS, 2) back_keys(cu_attend_back b) {
     constexpr int HD = 16 * STEPS, PARTS = 2 * STEPS, PITCH = HD + 8;
-    constexpr int OWN = 2 * STEP * PITCH + 2 * HD * TURNED_PITCH; /* values of a warp */
-    CU_SHARED(uint16_t, memory);
-    const cu_attend a = b.forward;
+    CU_SHARED(key_room<HD>, room);
+    const cu_attend &a = b.forward;
     const cu_tile tile = b.key_tiles[blockIdx.x];
     const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int64_t group = a.H / a.Hkv, kv = blockIdx.y;
-    uint16_t *k = memory, *v = k + 16 * PITCH;
-    uint16_t *q = v + 16 * PITCH + (int)threadIdx.x / 32 * OWN, *d = q + STEP * PITCH;
-    uint16_t *q_turned = d + STEP * PITCH, *d_turned = q_turned + HD * TURNED_PITCH;
+    const int mine = (int)threadIdx.x / 32 * 16, n = tile.n - mine; /* this warp's keys */
+    const int64_t group = (unsigned)a.H / (unsigned)a.Hkv, kv = blockIdx.y;
     float dk[PARTS][4] = {{0}}, dv[PARTS][4] = {{0}};
-    for (int j = (int)threadIdx.x / 32; j < 16; j += CU_WARPS)
-        for (int c = lane * 2; c < HD; c += 64) {
-            const cu_mat &from_k = a.keys.k, &from_v = a.keys.v;
-            const int64_t at = kv * HD + c, row = tile.row + j;
-            const bool is = j < tile.n;
-            *(word *)(k + j * PITCH + c) = is ? pair_at(from_k.data, row * from_k.stride + at) : 0;
-            *(word *)(v + j * PITCH + c) = is ? pair_at(from_v.data, row * from_v.stride + at) : 0;
+    come_tile<HD>(room, a, tile, kv);
+    come_rows<HD>(&room->steps[0], b, tile.row, tile.keys, kv * group);
+    int odd = 0;
+    for (int64_t first = tile.row, h = kv * group; h < (kv + 1) * group; odd = 1 - odd) {
+        const step_rows<HD> *now = &room->steps[odd];
+        const int64_t rows = first;
+        float score[ROWS / 8][4] = {{0}}, dp[ROWS / 8][4] = {{0}};
+        uint32_t l[4], f[4];
+        copies_done();
+        __syncthreads();
+        first += ROWS;
+        if (first >= tile.keys) {
+            first = tile.row;
+            h++;
         }
-    __syncthreads();
-    for (int64_t mine = threadIdx.x / 32; mine < group; mine += HEADS)
-        for (int64_t first = tile.row; first < tile.keys; first += STEP) {
-            const int64_t n = cu_least(tile.keys - first, STEP), h = kv * group + mine;
-            float score[2][4] = {{0}}, dp[2][4] = {{0}};
-            uint32_t l[4], f[2];
-            __syncwarp();
-            load_rows<HD>(q, q_turned, a.q, first, n, h);
-            load_rows<HD>(d, d_turned, b.dout, first, n, h);
-            __syncwarp();
+        if (h < (kv + 1) * group) come_rows<HD>(&room->steps[1 - odd], b, first, tile.keys, h);
+        if (n <= 0 || rows + ROWS <= tile.row + mine) continue; /* none of the rows sees a key */
+        products<STEPS>(score, dp, room->k + mine * PITCH, room->v + mine * PITCH, *now);
+        CU_UNROLL
+        for (int j = 0; j < ROWS / 8; j++)
+            for (int r = 0; r < 4; r++) {
+                const int i = 8 * j + 2 * t + r % 2, key = g + r / 2 * 8;
+                const int64_t row = rows + i;
+                const bool sees = key < n && row < tile.keys && row >= tile.row + mine + key;
+                const float p =
+                    sees ? exp2f(fmaf(score[j][r], a.factor, -(now->lse[i] * LOG2E))) : 0;
+                dp[j][r] = sees ? a.scale * p * (dp[j][r] - now->mean[i]) : 0;
+                score[j][r] = p;
+            }
+        CU_UNROLL
+        for (int s = 0; s < ROWS / 16; s++) {
+            left_of(l, score[2 * s], score[2 * s + 1]);
             CU_UNROLL
-            for (int s = 0; s < STEPS; s++)
-                for (int j = 0; j < 2; j++) {
-                    rows_fragment(l, k, PITCH, 16 * s);
-                    fragment(f, q, PITCH, 8 * j, 16 * s);
-                    mma(score[j], l, f);
-                    rows_fragment(l, v, PITCH, 16 * s);
-                    fragment(f, d, PITCH, 8 * j, 16 * s);
-                    mma(dp[j], l, f);
-                }
-            CU_UNROLL
-            for (int j = 0; j < 2; j++)
-                for (int r = 0; r < 4; r++) {
-                    const int64_t row = first + 8 * j + 2 * t + r % 2, key = g + r / 2 * 8;
-                    const bool sees = key < tile.n && row < first + n && row >= tile.row + key;
-                    float p = 0, slope = 0;
-                    if (sees) {
-                        p = exp2f(fmaf(score[j][r], a.factor, -(a.lse[row * a.H + h] * LOG2E)));
-                        slope = a.scale * p * (dp[j][r] - b.mean[row * a.H + h]);
-                    }
-                    score[j][r] = p;
-                    dp[j][r] = slope;
-                }
-            left_of(l, score[0], score[1]);
-            CU_UNROLL
-            for (int i = 0; i < PARTS; i++) {
-                fragment(f, d_turned, TURNED_PITCH, 8 * i, 0);
+            for (int i = 0; i < PARTS; i += 2) {
+                right_columns(f, now->d, PITCH, 8 * i, 16 * s);
                 mma(dv[i], l, f);
+                mma(dv[i + 1], l, f + 2);
             }
-            left_of(l, dp[0], dp[1]);
+            left_of(l, dp[2 * s], dp[2 * s + 1]);
             CU_UNROLL
-            for (int i = 0; i < PARTS; i++) {
-                fragment(f, q_turned, TURNED_PITCH, 8 * i, 0);
+            for (int i = 0; i < PARTS; i += 2) {
+                right_columns(f, now->q, PITCH, 8 * i, 16 * s);
                 mma(dk[i], l, f);
+                mma(dk[i + 1], l, f + 2);
             }
         }
-    put_sums<HD>(b.dk, tile, kv, dk, (float *)memory);
-    put_sums<HD>(b.dv, tile, kv, dv, (float *)memory);
+    }
+    const float by[2] = {1, 1};
+    put_head<HD>(b.dk, tile.row + mine, n, kv * HD, dk, by);
+    put_head<HD>(b.dv, tile.row + mine, n, kv * HD, dv, by);
 }
 
-#ifdef __CUDACC__
-#define ROOM(kernel, bytes)                                                                        \
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
-#else
-#define ROOM(kernel, bytes) ((void)(bytes))
-#endif
-
-template <int STEPS> static void launch(cu_queue *q, const cu_attend_back *b) {
+template <int STEPS> static void launch(cu_queue *q, const cu_attend_back &args) {
     constexpr int HD = 16 * STEPS;
-    const cu_attend *a = &b->forward;
-    const int64_t group = a->H / a->Hkv, parts = (group + HEADS - 1) / HEADS;
-    const dim3 queries((unsigned)a->n_tiles, (unsigned)(a->Hkv * parts));
-    const dim3 keys((unsigned)b->n_key_tiles, (unsigned)a->Hkv);
-    const size_t for_queries = (2 * CU_KEYS * (HD + 8) + HD * KEY_PITCH) * sizeof(uint16_t);
-    const size_t own = 2 * STEP * (HD + 8) + 2 * HD * TURNED_PITCH;
-    const size_t tiles = (2 * 16 * (HD + 8) + HEADS * own) * sizeof(uint16_t);
-    const size_t sums = CU_WARPS * 16 * HD * sizeof(float);
-    const size_t for_keys = tiles > sums ? tiles : sums;
-    const cu_attend_back args = *b;
-    ROOM(back_queries<STEPS>, for_queries);
+    const cu_attend *a = &args.forward;
+    const size_t for_queries = 4 * CU_KEYS * (HD + 8) * sizeof(uint16_t);
+    const size_t for_keys = sizeof(key_room<HD>);
+    const dim3 keys((unsigned)args.n_key_tiles, (unsigned)a->Hkv);
     ROOM(back_keys<STEPS>, for_keys);
-    CU_LAUNCH(back_queries<STEPS>, queries, CU_THREADS, for_queries, q, args);
+    CU_LAUNCH(back_queries<STEPS>, units_grid(a), CU_THREADS, for_queries, q, args);
     CU_LAUNCH(back_keys<STEPS>, keys, CU_THREADS, for_keys, q, args);
 }
 
-int cu_attention_backward_mma(cu_queue *q, const cu_attend_back *b) {
-    const cu_attend *a = &b->forward;
-    if (!a->q.bf16 || !a->keys.k.bf16 || !a->keys.v.bf16 || !b->dout.bf16) return 0;
-    switch (a->hd) {
-    case 16:
-        launch<1>(q, b);
-        return 1;
-    case 32:
-        launch<2>(q, b);
-        return 1;
-    case 64:
-        launch<4>(q, b);
-        return 1;
-    case 128:
-        launch<8>(q, b);
-        return 1;
-    default:
-        return 0;
-    }
+void cu_attention_backward_mma(cu_queue *q, const cu_attend_back *b) {
+    cu_attend_back args = *b;
+    cu_attend *a = &args.forward;
+    a->wide = lies_wide(a->q) && lies_wide(a->keys.k) && lies_wide(a->keys.v) && lies_wide(b->dout);
+    CU_BY_HEAD_SIZE(a->hd, launch, q, args)
 }

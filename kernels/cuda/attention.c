@@ -17,13 +17,15 @@ typedef struct {
 
 static void plan_free(cuda_plan *p) { free(p->tiles), free(p->list); }
 
-static int64_t tiles_of(int64_t rows) { return (rows + CU_TILE - 1) / CU_TILE; }
+static int64_t tiles_of(int64_t rows, int each) { return (rows + each - 1) / each; }
 
-/* Rows [begin, end) whose first stands at `position` of the path that begins at `keys`. */
-static void add_tiles(cuda_plan *p, int32_t begin, int32_t end, int32_t position, int64_t keys) {
-    for (int32_t row = begin; row < end; row += CU_TILE)
+/* Rows [begin, end), `each` at most a tile, whose first stands at `position` of the path that
+ * begins at `keys`. */
+static void add_tiles(cuda_plan *p, int each, int32_t begin, int32_t end, int32_t position,
+                      int64_t keys) {
+    for (int32_t row = begin; row < end; row += each)
         p->tiles[p->n_tiles++] = (cu_tile){.row = row,
-                                           .n = PX_MIN((int32_t)CU_TILE, end - row),
+                                           .n = PX_MIN(each, end - row),
                                            .position = position + (row - begin),
                                            .keys = keys};
 }
@@ -61,7 +63,7 @@ static void fill_list(const px_attn *attn, const int32_t *depth, const int64_t *
 }
 
 /* PX_RUN_FAILED: no memory. */
-static px_err *plan_tree(const px_attn *attn, cuda_plan *p) {
+static px_err *plan_tree(const px_attn *attn, int each, cuda_plan *p) {
     const size_t n = (size_t)attn->n_segments;
     int32_t *depth = calloc(n + 1, sizeof *depth);
     int64_t *keys = calloc(n + 1, sizeof *keys);
@@ -70,25 +72,25 @@ static px_err *plan_tree(const px_attn *attn, cuda_plan *p) {
     p->n_list = paths_of(attn, depth, keys);
     int64_t n_tiles = 0;
     for (size_t i = 0; i < n; i++)
-        n_tiles += tiles_of(attn->segments[i].end - attn->segments[i].begin);
+        n_tiles += tiles_of(attn->segments[i].end - attn->segments[i].begin, each);
     p->list = malloc((size_t)p->n_list * sizeof *p->list + 1);
     p->tiles = malloc((size_t)n_tiles * sizeof *p->tiles + 1);
     if (!p->list || !p->tiles) PX_FAIL_TO(done, PX_RUN_FAILED, "out of memory");
     fill_list(attn, depth, keys, p->list);
     for (size_t i = 0; i < n; i++)
-        add_tiles(p, attn->segments[i].begin, attn->segments[i].end, depth[i], keys[i]);
+        add_tiles(p, each, attn->segments[i].begin, attn->segments[i].end, depth[i], keys[i]);
 done:
     free(depth), free(keys);
     return err;
 }
 
 /* Tiles of keys; each carries the end of its segment's subtree. */
-static px_err *plan_keys(const px_attn *attn, cuda_plan *p) {
+static px_err *plan_keys(const px_attn *attn, int each, cuda_plan *p) {
     const int32_t n = attn->n_segments;
     int32_t *end = calloc((size_t)n + 1, sizeof *end);
     int64_t n_tiles = 0;
     for (int32_t i = 0; i < n; i++)
-        n_tiles += tiles_of(attn->segments[i].end - attn->segments[i].begin);
+        n_tiles += tiles_of(attn->segments[i].end - attn->segments[i].begin, each);
     p->tiles = malloc((size_t)n_tiles * sizeof *p->tiles + 1);
     if (!end || !p->tiles) {
         free(end);
@@ -100,13 +102,18 @@ static px_err *plan_keys(const px_attn *attn, cuda_plan *p) {
         if (parent >= 0) end[parent] = PX_MAX(end[parent], end[i]);
     }
     for (int32_t i = 0; i < n; i++)
-        add_tiles(p, attn->segments[i].begin, attn->segments[i].end, 0, end[i]);
+        add_tiles(p, each, attn->segments[i].begin, attn->segments[i].end, 0, end[i]);
     free(end);
     return NULL;
 }
 
+/* Rows of a tile of queries. */
+static int query_rows(const px_attn *attn, bool on_mma) {
+    return on_mma ? cu_attention_rows(attn->n_heads, attn->n_kv_heads) : CU_TILE;
+}
+
 /* What the plan's tables do not decide. */
-static cu_attend attend_with(px_stream *s, const px_attn *attn) {
+static cu_attend attend_with(px_stream *s, const px_attn *attn, bool on_mma) {
     if (attn->head_dim > HEAD_DIM_MOST)
         px_stream_fail(s, px_err_new(PX_BAD_INPUT, __FILE__, __LINE__,
                                      CUDA_NAME ": heads of %d values; at most %d", attn->head_dim,
@@ -114,11 +121,12 @@ static cu_attend attend_with(px_stream *s, const px_attn *attn) {
     return (cu_attend){.H = attn->n_heads,
                        .Hkv = attn->n_kv_heads,
                        .hd = attn->head_dim,
+                       .on_mma = on_mma,
                        .scale = attn->scale,
                        .factor = attn->scale * (float)M_LOG2E};
 }
-static cu_attend attend_of(px_stream *s, const px_attn *attn, const cuda_plan *plan) {
-    cu_attend a = attend_with(s, attn);
+static cu_attend attend_of(px_stream *s, const px_attn *attn, bool on_mma, const cuda_plan *plan) {
+    cu_attend a = attend_with(s, attn, on_mma);
     a.keys.list = cuda_upload(s, plan->list, (size_t)plan->n_list * sizeof *plan->list);
     a.tiles = cuda_upload(s, plan->tiles, (size_t)plan->n_tiles * sizeof *plan->tiles);
     a.n_tiles = plan->n_tiles;
@@ -127,12 +135,14 @@ static cu_attend attend_of(px_stream *s, const px_attn *attn, const cuda_plan *p
 
 void cuda_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px_mat v,
                     const px_attn *attn) {
+    const bool bf16 = q.type == PX_BF16 && k.type == PX_BF16 && v.type == PX_BF16;
+    const bool on_mma = cu_attention_on_mma(bf16, attn->head_dim);
     cuda_plan plan = {0};
-    px_err *err = plan_tree(attn, &plan);
+    px_err *err = plan_tree(attn, query_rows(attn, on_mma), &plan);
     if (err) {
         px_stream_fail(s, err);
     } else {
-        cu_attend a = attend_of(s, attn, &plan);
+        cu_attend a = attend_of(s, attn, on_mma, &plan);
         a.out = cuda_mat(s, out, CUDA_OUT);
         a.q = cuda_mat(s, q, CUDA_IN);
         a.keys.k = cuda_mat(s, k, CUDA_IN);
@@ -145,15 +155,18 @@ void cuda_attention(px_stream *s, px_mat out, float *lse, px_mat q, px_mat k, px
 }
 
 void cuda_attention_backward(px_stream *s, const px_attn_back *io, const px_attn *attn) {
+    const bool bf16 = io->q.type == PX_BF16 && io->k.type == PX_BF16 && io->v.type == PX_BF16 &&
+                      io->dout.type == PX_BF16;
+    const bool on_mma = cu_attention_on_mma(bf16, attn->head_dim);
     cuda_plan plan = {0}, keys = {0};
-    px_err *err = plan_tree(attn, &plan);
-    if (!err) err = plan_keys(attn, &keys);
+    px_err *err = plan_tree(attn, query_rows(attn, on_mma), &plan);
+    if (!err) err = plan_keys(attn, on_mma ? CU_KEY_ROWS : CU_TILE, &keys);
     if (err) {
         px_stream_fail(s, err);
     } else {
         const size_t heads = (size_t)(io->q.rows * attn->n_heads) * sizeof(float);
         cu_attend_back b = {
-            .forward = attend_of(s, attn, &plan),
+            .forward = attend_of(s, attn, on_mma, &plan),
             .dq = cuda_mat(s, io->dq, CUDA_OUT),
             .dk = cuda_mat(s, io->dk, CUDA_OUT),
             .dv = cuda_mat(s, io->dv, CUDA_OUT),
@@ -218,7 +231,7 @@ static int64_t pages_of(const px_stretch *t) {
 void cuda_cached_count(const px_cached *at, int64_t *n_tiles, int64_t *n_list) {
     *n_tiles = *n_list = 0;
     for (int32_t i = 0; i < at->n; i++) {
-        *n_tiles += tiles_of(at->stretches[i].end - at->stretches[i].begin);
+        *n_tiles += tiles_of(at->stretches[i].end - at->stretches[i].begin, CU_TILE);
         *n_list += pages_of(&at->stretches[i]);
     }
 }
@@ -243,7 +256,7 @@ void cuda_cached_tiles(const px_cached *at, cu_tile *tiles, int32_t *list) {
         const px_stretch *t = &at->stretches[i];
         const int64_t n = pages_of(t);
         if (n) memcpy(p.list + p.n_list, t->pages, (size_t)n * sizeof *p.list);
-        add_tiles(&p, t->begin, t->end, t->position, p.n_list);
+        add_tiles(&p, CU_TILE, t->begin, t->end, t->position, p.n_list);
         p.n_list += n;
     }
 }
@@ -283,13 +296,14 @@ void cuda_attention_cached(px_stream *s, px_mat out, px_mat q, const px_cached *
                            const px_attn *attn) {
     const cuda_cache *c = (const cuda_cache *)at->cache;
     const int32_t bf16 = c->base.shape.type == PX_BF16;
+    const bool on_mma = cu_attention_on_mma(bf16 && q.type == PX_BF16, attn->head_dim);
     const cuda_cached *tables = cuda_round_cached(s, at, q.rows);
     cuda_plan plan = {0};
     px_err *err = tables ? NULL : plan_cached(at, &plan);
     if (err) {
         px_stream_fail(s, err);
     } else {
-        cu_attend a = tables ? attend_with(s, attn) : attend_of(s, attn, &plan);
+        cu_attend a = tables ? attend_with(s, attn, on_mma) : attend_of(s, attn, on_mma, &plan);
         if (tables) {
             a.keys.list = tables->list;
             a.tiles = tables->tiles;

@@ -156,8 +156,9 @@ void cu_lora_up_backward(cu_queue *q, float *du, float *db, cu_mat dy, const flo
 void cu_lora_down_backward(cu_queue *q, cu_mat dx, float *da, const float *du, cu_mat x,
                            const float *a, int64_t R, cu_drop drop, float *room);
 
-/* --- attend.cu: a tile is up to CU_TILE neighbouring rows of one path --- */
-enum { CU_TILE = 16, CU_KEYS = 32 };
+/* --- attend.cu: a tile is some neighbouring rows of one path: up to CU_TILE, or what
+ * cu_attention_rows says; of keys up to CU_TILE, on tensor cores CU_KEY_ROWS --- */
+enum { CU_TILE = 16, CU_KEYS = 32, CU_KEY_ROWS = 64 };
 typedef struct {
     int32_t row, n;   /* its rows, maybe none */
     int32_t position; /* of the first on its path */
@@ -177,12 +178,16 @@ typedef struct {
     cu_keys keys;
     const cu_tile *tiles;
     int64_t n_tiles;
-    int32_t H, Hkv, hd, unused;
+    int32_t H, Hkv, hd;
+    int32_t on_mma;      /* cu_attention_on_mma */
+    int32_t wide;        /* rows lie on 16 bytes; found by cu_attention */
     float scale, factor; /* of q · k; the same in exponents of 2 */
 } cu_attend;
+/* Whether tensor cores compute: by type and head size alone; and then a tile's rows at most. */
+int cu_attention_on_mma(int bf16, int64_t hd);
+int cu_attention_rows(int64_t H, int64_t Hkv);
 void cu_attention(cu_queue *q, const cu_attend *a);
-/* The same on tensor cores; 0: not for this type and head size. For cu_attention. */
-int cu_attention_mma(cu_queue *q, const cu_attend *a);
+void cu_attention_mma(cu_queue *q, const cu_attend *a);
 typedef struct {
     cu_attend forward; /* tiles of queries; out is the forward's */
     cu_mat dq, dk, dv, dout;
@@ -191,8 +196,7 @@ typedef struct {
     int64_t n_key_tiles;
 } cu_attend_back;
 void cu_attention_backward(cu_queue *q, const cu_attend_back *a);
-/* All but the means, on tensor cores; 0: not for this type and head size. */
-int cu_attention_backward_mma(cu_queue *q, const cu_attend_back *a);
+void cu_attention_backward_mma(cu_queue *q, const cu_attend_back *a); /* all but the means */
 typedef struct {
     void *k, *v;
     const int64_t *places; /* [rows]: of the row's position, head 0 of layer 0; -1: not kept */

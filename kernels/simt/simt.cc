@@ -14,7 +14,7 @@ simt_now simt;
 namespace {
 
 enum state : uint8_t { READY, AT_BARRIER, AT_WARP, DONE };
-enum exchange : uint8_t { SHUFFLE, VOTE, SYNC, MMA };
+enum exchange : uint8_t { SHUFFLE, VOTE, SYNC, MMA, ROWS, COLUMNS };
 
 /* A lane's part in a coming-together of its warp. */
 struct posted {
@@ -24,10 +24,17 @@ struct posted {
     uint64_t value, result;
     const void *a, *b;
     float *c;
+    uint32_t *to;
 };
 struct warp {
     uint32_t arrived; /* lanes that have posted and wait */
     posted lanes[32];
+};
+/* Copies to shared memory that a thread has asked for and not waited for. */
+enum { COPIES_MOST = 256 };
+struct copies {
+    int n, next;
+    simt_copied all[COPIES_MOST];
 };
 
 struct machine {
@@ -35,6 +42,7 @@ struct machine {
     bool started[SIMT_THREADS_MOST];
     state states[SIMT_THREADS_MOST];
     warp warps[SIMT_WARPS_MOST];
+    copies copied[SIMT_THREADS_MOST];
     int n_done, n_at_barrier;
     void (*run)(void *);
     void *argument;
@@ -48,6 +56,11 @@ bool is_breached, check_wanted;
     for (;;) {
         const int t = simt.thread;
         m.run(m.argument);
+        if (m.copied[t].n) {
+            simt_breach("%s: thread %d of block %u ends with %d copies under way", simt.kernel, t,
+                        simt.block_number, m.copied[t].n);
+            m.copied[t].n = 0;
+        }
         m.states[t] = DONE;
         m.n_done++;
         fiber_change(&m.fibers[t], &m.host);
@@ -92,6 +105,7 @@ void run_block() {
     memset(m.states, READY, sizeof m.states);
     memset(m.started, 0, sizeof m.started);
     for (warp &w : m.warps) w.arrived = 0;
+    for (int t = 0; t < n; t++) m.copied[t].n = m.copied[t].next = 0;
     m.n_done = m.n_at_barrier = 0;
     while (m.n_done < n) {
         bool any = false;
@@ -135,12 +149,26 @@ void multiply(posted *lanes) {
         }
 }
 
+/* Rows of four matrices of 8 by 8 become fragments. */
+void deal(posted *lanes, bool turned) {
+    for (int l = 0; l < 32; l++)
+        for (int i = 0; i < 4; i++) {
+            const int g = l / 4, t = l % 4;
+            auto word = [&](int row, int k) { return ((const uint32_t *)lanes[8 * i + row].a)[k]; };
+            const int half = g % 2 * 16;
+            lanes[l].to[i] = turned ? (word(2 * t, g / 2) >> half & 0xFFFFu) |
+                                          (word(2 * t + 1, g / 2) >> half) << 16
+                                    : word(g, t);
+        }
+}
+
 /* The last lane of a mask has come: everyone's result. */
 void resolve(warp *w, uint32_t mask, exchange kind) {
     uint64_t votes = 0;
     for (int l = 0; l < 32; l++)
         if (mask >> l & 1 && w->lanes[l].value) votes |= 1ull << l;
     if (kind == MMA) multiply(w->lanes);
+    if (kind == ROWS || kind == COLUMNS) deal(w->lanes, kind == COLUMNS);
     for (int l = 0; l < 32; l++) {
         if (!(mask >> l & 1)) continue;
         posted *p = &w->lanes[l];
@@ -309,6 +337,36 @@ void simt_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]) {
     p.b = b;
     p.c = c;
     come_together(p);
+}
+void simt_exchange_matrices(uint32_t to[4], const uint32_t row[4], int turned) {
+    posted p = {};
+    p.mask = 0xFFFFFFFFu;
+    p.kind = turned ? COLUMNS : ROWS;
+    p.a = row;
+    p.to = to;
+    come_together(p);
+}
+void simt_aligned(const void *at, size_t bytes) {
+    if ((uintptr_t)at % bytes == 0) return;
+    simt_breach("%s: thread %d of block %u: %p is no multiple of %zu", simt.kernel, simt.thread,
+                simt.block_number, at, bytes);
+}
+void simt_copy_later(simt_copied it) {
+    copies *own = &m.copied[simt.thread];
+    if (own->n == COPIES_MOST)
+        simt_breach("%s: thread %d of block %u waits for none of %d copies", simt.kernel,
+                    simt.thread, simt.block_number, COPIES_MOST);
+    else
+        own->all[own->n++] = it;
+}
+bool simt_next_copy(simt_copied *it) {
+    copies *own = &m.copied[simt.thread];
+    if (own->next == own->n) {
+        own->next = own->n = 0;
+        return false;
+    }
+    *it = own->all[own->next++];
+    return true;
 }
 
 template <typename T> static T fetch_add(T *at, T value) {

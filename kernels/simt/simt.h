@@ -94,6 +94,36 @@ int atomicCAS(int *at, int compare, int value);
  * PTX mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32. Sums run over k in order, in f32. */
 void simt_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]);
 
+/* ldmatrix.sync.aligned.m8n8.x4(.trans).shared.b16. */
+void simt_exchange_matrices(uint32_t to[4], const uint32_t row[4], int turned);
+void simt_aligned(const void *at, size_t bytes);
+static inline void simt_matrices(uint32_t to[4], const uint16_t *row, int turned) {
+    uint32_t words[4];
+    simt_aligned(row, 16);
+    for (int i = 0; i < 4; i++) words[i] = row[2 * i] | (uint32_t)row[2 * i + 1] << 16;
+    simt_exchange_matrices(to, words, turned);
+}
+/* cp.async of words of 4 bytes: none of them may be counted on before simt_copies_done, and what
+ * was there is gone at once: until then they are all ones, which is no number. */
+struct simt_copied {
+    uint32_t *to;
+    const uint32_t *from; /* NULL: zeros */
+    int n_words;
+};
+void simt_copy_later(simt_copied it);
+bool simt_next_copy(simt_copied *it); /* of this thread; false: no more */
+static inline void simt_copy(void *to, const void *from, int n_words, bool is) {
+    simt_aligned(to, (size_t)n_words * 4);
+    simt_aligned(from, (size_t)n_words * 4);
+    uint32_t *words = (uint32_t *)to;
+    for (int i = 0; i < n_words; i++) words[i] = 0xFFFFFFFFu;
+    simt_copy_later({words, is ? (const uint32_t *)from : nullptr, n_words});
+}
+static inline void simt_copies_done() {
+    for (simt_copied it; simt_next_copy(&it);)
+        for (int i = 0; i < it.n_words; i++) it.to[i] = it.from ? it.from[i] : 0;
+}
+
 /* --- launching --- */
 void *simt_shared();
 typedef struct simt_stream *cudaStream_t;

@@ -136,6 +136,37 @@ __global__ static void mma(float *c, const uint16_t *a, const uint16_t *b) {
 }
 void test_mma(float *c, const uint16_t *a, const uint16_t *b) { LAUNCH(mma, 1, 32, 0, c, a, b); }
 
+__global__ static void matrices(uint32_t *out, const uint16_t *in, int turned, int off) {
+    uint16_t *all = (uint16_t *)simt_shared();
+    const int l = (int)threadIdx.x;
+    for (int i = 0; i < 8; i++) all[l * 8 + i] = in[l * 8 + i];
+    __syncwarp();
+    simt_matrices(out + l * 4, all + l * 8 + (l == 5 ? off : 0), turned);
+}
+void test_matrices(uint32_t *out, const uint16_t *in, int turned, int off) {
+    LAUNCH(matrices, 1, 32, 512, out, in, turned, off);
+}
+
+__global__ static void copies(uint32_t *out, const uint32_t *in, int how) {
+    uint32_t *all = (uint32_t *)simt_shared();
+    const int t = (int)threadIdx.x;
+    if (how == COPY_OVER_READERS) {
+        all[t] = 1;
+        __syncthreads();
+        out[t] = all[63 - t];
+    }
+    if (t < 8) simt_copy(all + t * 4, in + t * 4 + (how == COPY_UNALIGNED), 4, true);
+    if (t >= 32) simt_copy(all + t, in + t, 1, t < 60);
+    if (how != COPY_NO_WAIT && how != COPY_NEVER_WAIT) simt_copies_done();
+    if (how != COPY_NO_BARRIER) __syncthreads();
+    out[t] = all[63 - t];
+    __syncthreads();
+    if (how == COPY_NO_WAIT) simt_copies_done();
+}
+void test_copies(uint32_t *out, const uint32_t *in, int how) {
+    LAUNCH(copies, 1, 64, 256, out, in, how);
+}
+
 void test_too_many_threads(int *out) { LAUNCH(blocks_write_one, 1, 2048, 0, out); }
 
 /* --- graphs --- */

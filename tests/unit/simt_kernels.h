@@ -39,6 +39,20 @@ void test_reads_host(int *out, const int *host);
 void test_histogram(int *out, const int *values, int n);
 /* c [16, 8] = a [16, 16] · b [16, 8] through fragments; a, b bf16. */
 void test_mma(float *c, const uint16_t *a, const uint16_t *b);
+/* Four matrices of 8 by 8, in [32 rows, 8]: what each lane gets of them, out [32, 4] words; the row
+ * that lane 5 asks for begins `off` values further. */
+void test_matrices(uint32_t *out, const uint16_t *in, int turned, int off);
+/* out [64] = in, by copies to shared memory of 16 bytes and of 4; of the last four nothing is
+ * copied. how: what is left out, or done wrong. */
+enum {
+    COPY_WELL,
+    COPY_NO_WAIT,
+    COPY_NO_BARRIER,
+    COPY_NEVER_WAIT,
+    COPY_UNALIGNED,
+    COPY_OVER_READERS
+};
+void test_copies(uint32_t *out, const uint32_t *in, int how);
 void test_too_many_threads(int *out);
 /* Between begin and end a stream is captured: out[0] = value, by a kernel; what else may be asked
  * for of a stream, each "" or the error. */

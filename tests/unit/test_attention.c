@@ -206,6 +206,62 @@ static void matches_reference(void **state) {
     }
 }
 
+/* Segments longer than the pieces in which kernels take rows and keys, by 1, 2 and more heads a key
+ * and value head; and matrices in device memory, whose rows begin anywhere. */
+static void in_pieces(void **state) {
+    (void)state;
+    static const struct {
+        int H, Hkv, hd;
+    } cases[] = {{1, 1, 16}, {4, 2, 16}, {5, 1, 32}, {2, 2, 96}};
+    const int most = px_test_is_checked() ? 1 : (int)PX_COUNT(cases);
+    for (int i = 0; i < most; i++) {
+        state_rng = 50 + (uint64_t)i;
+        call c = call_of(cases[i].H, cases[i].Hkv, cases[i].hd);
+        const px_segment some[] = {{0, 70, -1}, {70, 151, 0}, {151, 160, 0}, {160, 161, -1}};
+        memcpy(c.segments, some, sizeof some);
+        c.attn.n_segments = (int32_t)PX_COUNT(some);
+        c.T = 161;
+        check_against_reference(&c, PX_BF16);
+    }
+}
+/* A matrix of bf16 in the stream's memory, `off` values behind its beginning. */
+static px_mat mat_there(px_stream *s, px_mat from, int64_t off, int64_t stride) {
+    uint16_t *at = NULL, *rows = calloc((size_t)(from.rows * stride + off), sizeof *rows);
+    const size_t bytes = (size_t)(from.rows * stride + off) * sizeof *rows;
+    px_assert_ok(px_memory_new(s, bytes, (void **)&at));
+    assert_non_null(rows);
+    for (int64_t i = 0; i < from.rows; i++)
+        for (int64_t j = 0; j < from.cols; j++)
+            rows[off + i * stride + j] = bf16_of((float)value_at(from, i, j));
+    px_memory_copy(s, at, rows, bytes);
+    px_assert_ok(px_stream_ok(s));
+    free(rows);
+    return (px_mat){at + off, from.type, from.rows, from.cols, stride};
+}
+static void rows_may_begin_anywhere(void **state) {
+    (void)state;
+    px_stream *s = stream(px_test_backend(), 1);
+    state_rng = 77;
+    call c = call_of(2, 1, 32);
+    add_tree(&c, 4, 24);
+    call_inputs(&c, PX_BF16);
+    forward(s, &c), backward(s, &c);
+    for (int off = 0; off <= 8; off += 1 + off * 3) { /* 0, 1, 5 */
+        call there = c;
+        call_outputs(&there, PX_BF16);
+        px_mat *mats[] = {&there.q, &there.k, &there.v, &there.dout};
+        for (size_t m = 0; m < PX_COUNT(mats); m++)
+            *mats[m] = mat_there(s, *mats[m], off, mats[m]->cols + (off ? 7 : 8));
+        forward(s, &there), backward(s, &there);
+        assert_call_same_bits(&c, &there);
+        for (size_t m = 0; m < PX_COUNT(mats); m++)
+            px_memory_free(s, (uint16_t *)mats[m]->data - off);
+        call_free_outputs(&there);
+    }
+    call_free(&c);
+    px_stream_close(s);
+}
+
 static void nothing_is_fine(void **state) {
     (void)state;
     call c = call_of(2, 1, 16);
@@ -396,6 +452,8 @@ static void extreme_scores(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_reference),
+        cmocka_unit_test(in_pieces),
+        cmocka_unit_test(rows_may_begin_anywhere),
         cmocka_unit_test(nothing_is_fine),
         cmocka_unit_test(chain_is_a_sequence),
         cmocka_unit_test(company_and_threads_change_no_bit),

@@ -157,11 +157,58 @@ static void fragments_multiply(void **state) {
     device_free(a), device_free(b), device_free(c);
 }
 
+static void matrices_are_dealt(void **state) {
+    (void)state;
+    uint16_t *in = device_new(256 * sizeof *in);
+    uint32_t *out = device_new(128 * sizeof *out);
+    for (int i = 0; i < 256; i++) in[i] = (uint16_t)(1000 + i);
+    for (int turned = 0; turned < 2; turned++) {
+        test_matrices(out, in, turned, 0);
+        assert_nothing_found();
+        for (int lane = 0; lane < 32; lane++)
+            for (int i = 0; i < 4; i++) {
+                const uint16_t *of = in + i * 64;
+                const int g = lane / 4, t = lane % 4 * 2;
+                const uint32_t low = turned ? of[t * 8 + g] : of[g * 8 + t];
+                const uint32_t high = turned ? of[(t + 1) * 8 + g] : of[g * 8 + t + 1];
+                assert_int_equal(out[lane * 4 + i], low | high << 16);
+            }
+    }
+    test_matrices(out, in, 0, 1);
+    assert_found("no multiple of 16", "matrices");
+    device_free(in), device_free(out);
+}
+
+static void copies_are_waited_for(void **state) {
+    (void)state;
+    uint32_t *in = device_new(65 * sizeof *in), *out = device_new(64 * sizeof *out);
+    for (int i = 0; i < 65; i++) in[i] = 77 + (uint32_t)i;
+    test_copies(out, in, COPY_WELL);
+    assert_nothing_found();
+    for (int i = 0; i < 64; i++) assert_int_equal(out[63 - i], i < 60 ? 77 + i : 0);
+    test_copies(out, in, COPY_NO_BARRIER);
+    assert_found("race", "copies");
+    test_copies(out, in, COPY_OVER_READERS);
+    assert_found("race", "copies");
+    test_copies(out, in, COPY_NEVER_WAIT);
+    assert_found("copies under way", "copies");
+    test_copies(out, in, COPY_UNALIGNED);
+    assert_found("no multiple of 16", "copies");
+    /* Without the checks too, what was not waited for is not there. */
+    test_checks(0);
+    test_copies(out, in, COPY_NO_WAIT);
+    assert_nothing_found();
+    for (int i = 0; i < 64; i++) assert_int_equal(out[i], UINT32_MAX);
+    device_free(in), device_free(out);
+}
+
 /* Nothing happens while a stream is captured; a launch of the graph does what was asked for with
  * the arguments of then and what memory holds now, old or not. */
 static void graphs_keep_arguments(void **state) {
     (void)state;
-    int *out = device_new(2 * sizeof *out), *table = pinned_new(sizeof *table), value = 5;
+    /* In the midst of a piece: what is written there when it has been given back hurts nobody. */
+    int *piece = device_new(512 * sizeof *piece), *out = piece + 256;
+    int *table = pinned_new(sizeof *table), value = 5;
     out[0] = out[1] = 1;
     *table = 7;
     assert_string_equal(graph_begin(), "");
@@ -183,7 +230,7 @@ static void graphs_keep_arguments(void **state) {
     graph_store(out, 9); /* no longer captured */
     assert_int_equal(out[0], 9);
     /* A graph does not notice that its memory was given back: whoever looks does. */
-    device_free(out);
+    device_free(piece);
     assert_string_equal(graph_launch(), "");
     assert_found("no device memory", "store");
     pinned_free(table);
@@ -218,6 +265,8 @@ int main(void) {
         cmocka_unit_test_setup(strange_memory_is_found, set_up),
         cmocka_unit_test_setup(atomics_count, set_up),
         cmocka_unit_test_setup(fragments_multiply, set_up),
+        cmocka_unit_test_setup(matrices_are_dealt, set_up),
+        cmocka_unit_test_setup(copies_are_waited_for, set_up),
         cmocka_unit_test_setup(graphs_keep_arguments, set_up),
         cmocka_unit_test_setup(graphs_refuse, set_up),
     };
