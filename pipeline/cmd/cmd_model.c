@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LIKE = 1, KEY_SEED, KEY_OUT, KEY_TENSORS, KEY_PRECISIONS };
+enum { KEY_LIKE = 1, KEY_SEED, KEY_OUT, KEY_LAYERS, KEY_TENSORS, KEY_PRECISIONS };
 
 typedef struct {
     const char *path, *like, *out;
-    int64_t seed;
-    bool init, tensors, precisions;
+    int64_t seed, layers;
+    bool init, tensors, precisions, has_layers;
 } model_options;
 
 static error_t parse_model(int key, char *arg, struct argp_state *state) {
@@ -32,6 +32,9 @@ static error_t parse_model(int key, char *arg, struct argp_state *state) {
     case KEY_PRECISIONS:
         o->precisions = true;
         break;
+    case KEY_LAYERS:
+        o->has_layers = true;
+        return px_cli_number(state, "layers", arg, &o->layers);
     case KEY_SEED:
         return px_cli_number(state, "seed", arg, &o->seed);
     case ARGP_KEY_ARG:
@@ -51,11 +54,12 @@ static const struct argp_option options[] = {
      "Computes a fixed text in f32, bf16, q8_0 and q4_1: what each costs in log-probability", 0},
     {"like", KEY_LIKE, "NAME", 0, "init: tiny, smollm2-135m, llama-3.2-1b or llama-3.1-8b", 0},
     {"seed", KEY_SEED, "S", 0, "init: seed of the weights", 0},
+    {"layers", KEY_LAYERS, "N", 0, "init: so many layers, not as many as that model has", 0},
     {"out", KEY_OUT, "DIR", 0, "init: Hugging Face folder to write", 0},
     {0}};
 static const struct argp argp = {options,
                                  parse_model,
-                                 "MODEL\ninit --like NAME --seed S --out DIR",
+                                 "MODEL\ninit --like NAME --seed S [--layers N] --out DIR",
                                  "Says what is in a model, or makes one of random weights.\v"
                                  "Example:\n  prismx model ./SmolLM2-135M-Instruct\n"
                                  "  prismx model init --like tiny --seed 1 --out tiny",
@@ -147,6 +151,8 @@ px_err *cmd_model(px_ranks *ranks, int argc, char **argv) {
     }
     PX_PASS(px_cli_need("like", o.like));
     PX_PASS(px_cli_need("out", o.out));
+    if (o.has_layers && (o.layers < 1 || o.layers > 10000))
+        PX_FAIL(PX_BAD_INPUT, "--layers %lld: a model has 1 to 10000 layers", (long long)o.layers);
     if (px_path_exists(o.out)) PX_FAIL(PX_BAD_INPUT, "%s exists: it is not written over", o.out);
-    return px_model_init_random(o.out, o.like, (uint64_t)o.seed);
+    return px_model_init_random(o.out, o.like, (uint64_t)o.seed, o.layers);
 }

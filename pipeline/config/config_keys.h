@@ -60,6 +60,7 @@ typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
     KEY("loss.beta", f64, loss_beta, 0.5, 1e-6, 1e3, R, "strength of the tie to the reference model") \
     KEY("loss.label_smoothing", f64, loss_label_smoothing, 0, 0, 0.4999, R, "chance that a label is wrong (sigmoid, robust)") \
     KEY("train.recompute", bool, train_recompute, false, 0, 0, N, "layers keep their input alone and are computed again in the backward pass: less memory, a third more time, the same bits") \
+    KEY("train.recompute_layers", i64, train_recompute_layers, 0, 0, 100000, N, "how many layers train.recompute is for, from the lowest; 0: all") \
     KEY("train.length_normalised", bool, train_length_normalised, false, 0, 0, R, "log-probabilities divided by the number of response tokens") \
     KEY("optim.lr", f64, optim_lr, 5e-5, 0, 10, R, "peak learning rate, reached after warm-up") \
     KEY("optim.user_lr", f64, optim_user_lr, 0, 0, 10, R, "rate of user parameters; 0: as optim.lr") \

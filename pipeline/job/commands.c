@@ -7,7 +7,7 @@
 #define CONFIG "config:c set:s "
 /* clang-format off */
 static const job_command commands[] = {
-    {"model", false, false, false, "", "like:v seed:v out:O", "", PX_JOB_VALUE},
+    {"model", false, false, false, "", "like:v seed:v layers:v out:O", "", PX_JOB_VALUE},
     {"synth", false, false, false, "", "out:O users:v seed:v taste:v trials:f people:v", "", PX_JOB_VALUE},
     {"prepare", true, false, true, "data. model.", CONFIG "data:i model:i out:o cross-check:f strict:f", "out:.report.json", PX_JOB_VALUE},
     {"reference", true, false, true, "precision", CONFIG "corpus:i model:i", "", PX_JOB_VALUE},

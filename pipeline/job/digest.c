@@ -123,7 +123,7 @@ static px_err *hashes_read(px_job *job) {
 /* Keys that change where and how fast, not what. */
 static bool without_effect(const char *key) {
     static const char *const keys[] = {"threads", "reference.cache", "comm.timeout_s",
-                                       "train.recompute"};
+                                       "train.recompute", "train.recompute_layers"};
     for (size_t i = 0; i < PX_COUNT(keys); i++)
         if (!strcmp(key, keys[i])) return true;
     return !strncmp(key, "log.", 4) || !strncmp(key, "checkpoint.", 11);

@@ -163,8 +163,8 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     px_mat dx = mat(&r, pass->dx, 0, model->shape.d);
     head(&r, g, dx);
     for (int64_t layer = model->shape.n_layers - 1; layer >= 0; layer--) {
-        /* The last layer's are still there. */
-        if (pass->recompute && layer + 1 < model->shape.n_layers) px_layer_again(&again, layer);
+        /* The last one's are still there. */
+        if (layer + 1 < pass->n_again) px_layer_again(&again, layer);
         mlp_block(&r, layer, dx);
         attention_block(&r, layer, dx, layer > 0 || full || wants_soft);
     }

@@ -153,14 +153,16 @@ px_err *px_shape_like(const char *like, px_shape *out) {
     return NULL;
 }
 
-px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed) {
-    const random_shape *random = NULL;
-    PX_PASS(random_find(like, &random));
+px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed, int64_t layers) {
+    const random_shape *found = NULL;
+    PX_PASS(random_find(like, &found));
+    random_shape random = *found;
+    if (layers > 0) random.shape.n_layers = layers;
     PX_PASS(px_dir_make(dir));
-    PX_TRY(weights_write(dir, random, seed), "random model %s", dir);
-    PX_TRY(px_config_json_write(dir, &random->shape, PX_BF16, random->bos, random->eos),
+    PX_TRY(weights_write(dir, &random, seed), "random model %s", dir);
+    PX_TRY(px_config_json_write(dir, &random.shape, PX_BF16, random.bos, random.eos),
            "random model %s", dir);
-    if (random == &shapes[0])
-        PX_TRY(px_byte_tokenizer_write(dir, random->shape.vocab), "random model %s", dir);
+    if (found == &shapes[0])
+        PX_TRY(px_byte_tokenizer_write(dir, random.shape.vocab), "random model %s", dir);
     return NULL;
 }

@@ -155,7 +155,7 @@ static px_err *model_fill(px_model *model, px_source *source, const px_config *c
     model->full = config->full_finetune;
     PX_PASS(precision_take(model, config->precision));
     model->dropout = config->lora_dropout;
-    model->recompute = config->train_recompute;
+    model->n_again = px_layers_again(config, &model->shape);
     model->base = px_base_layout_of(shape);
     model->lora = px_lora_layout_of(config, shape, model->full ? model->base.n : 0);
     model->layers = px_take(model->arena, px_layer, shape->n_layers);

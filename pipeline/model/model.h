@@ -126,6 +126,9 @@ int64_t px_pass_bytes(const px_pass *pass);
 PX_CHECKED px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n,
                                     bool backward, int64_t *bytes);
 
+/* The lowest layers that a backward pass computes again (train.recompute). */
+int64_t px_layers_again(const px_config *config, const px_shape *shape);
+
 /* --- what a card has to hold, in bytes of the region of px_memory_reserve; for plans too --- */
 /* Of a pass of px_pass_new. use: PX_MODEL_TRAIN with `backward`, PX_MODEL_GENERATE of a model for
  * that, 0 for a forward pass alone. */
@@ -195,9 +198,10 @@ PX_CHECKED px_err *px_export_peft(const char *dir, const px_params *params, cons
  * tokenizer files. */
 PX_CHECKED px_err *px_export_merged(const char *dir, const px_params *params,
                                     const px_config *config, px_source *source);
-/* Random weights of a shape (`like`: tiny, smollm2-135m, llama-3.2-1b, llama-3.1-8b) as a Hugging
- * Face folder. */
-PX_CHECKED px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed);
+/* Random weights of a shape (`like`: tiny, smollm2-135m, llama-3.2-1b, llama-3.1-8b) with `layers`
+ * layers (0: as many as it has) as a Hugging Face folder. */
+PX_CHECKED px_err *px_model_init_random(const char *dir, const char *like, uint64_t seed,
+                                        int64_t layers);
 /* The shape of that name. */
 PX_CHECKED px_err *px_shape_like(const char *like, px_shape *out);
 

@@ -114,8 +114,8 @@ struct px_model {
     px_shape shape;
     px_type type; /* of weights and activations */
     bool train, generate, full;
-    bool recompute; /* passes with `backward` keep each layer's x alone */
-    int panels;     /* px_pack of a model that generates */
+    int64_t n_again; /* lowest layers of which passes with `backward` keep x alone */
+    int panels;      /* px_pack of a model that generates */
     double dropout;
     int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
     px_layer *layers;
@@ -145,8 +145,9 @@ PX_CHECKED px_err *px_model_positions(px_model *model, int64_t n);
 /* --- pass.c --- */
 struct px_pass {
     int32_t n_max, rows_max, targets_max;
-    bool backward, recompute;
-    /* One a layer with `backward`, else one for all (with `recompute` x alone is one a layer): x,
+    bool backward;
+    int64_t n_again; /* lowest layers that share one of all but x */
+    /* One a layer with `backward`, else one for all: x,
      * mid [n, d] residual stream before attention and before the MLP; qkv [n, width_qkv] after
      * rope; att [n, width_q]; gate_up [n, 2 ffn]. */
     char *x, *mid, *qkv, *att, *gate_up;

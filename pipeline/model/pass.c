@@ -2,22 +2,28 @@
  * what its backward needs: the residual stream before attention and before the MLP, q k v after
  * rope, the attention's output and log-sums, gate and up. Norms and silu(gate)·up are computed
  * again: 2 reads instead of (d + ffn) kept. Without `backward` all layers share one set; with
- * train.recompute all but the stream before attention, from which the backward computes a layer's
- * set again. */
+ * train.recompute the lower layers share one of all but the stream before attention, from which the
+ * backward computes a layer's set again. */
 #include <stdlib.h>
 
 #include "model_internal.h"
 
+/* Which set of its own a layer has. */
+static size_t set_of(const px_pass *pass, int64_t layer) {
+    if (!pass->backward) return 0;
+    if (pass->n_again == 0) return (size_t)layer;
+    return layer < pass->n_again ? 0 : (size_t)(layer - pass->n_again + 1);
+}
+
 px_mat px_pass_mat(const px_model *model, const px_pass *pass, char *base, int64_t layer,
                    int64_t rows, int64_t cols) {
     const size_t one = (size_t)(pass->n_max * cols) * px_type_size(model->type);
-    const bool own = pass->backward && (!pass->recompute || base == pass->x);
-    return px_mat_of(base + (own ? (size_t)layer * one : 0), model->type, rows, cols);
+    const size_t set = pass->backward && base == pass->x ? (size_t)layer : set_of(pass, layer);
+    return px_mat_of(base + set * one, model->type, rows, cols);
 }
 
 float *px_pass_floats(const px_pass *pass, float *base, int64_t layer, int64_t cols) {
-    const bool own = pass->backward && !pass->recompute;
-    return base + (own ? (size_t)layer * (size_t)(pass->n_max * cols) : 0);
+    return base + set_of(pass, layer) * (size_t)(pass->n_max * cols);
 }
 
 px_mat px_mat_cols(px_mat m, int64_t first, int64_t cols) {
@@ -40,7 +46,7 @@ static void take_layers(px_pass *pass, const px_model *model) {
     const px_shape *shape = &model->shape;
     const size_t size = px_type_size(model->type);
     const int64_t n = pass->n_max, layers = pass->backward ? shape->n_layers : 1;
-    const size_t rows = (size_t)((pass->recompute ? 1 : layers) * n);
+    const size_t rows = (set_of(pass, layers - 1) + 1) * (size_t)n;
     pass->x = take(pass, (size_t)(layers * n * shape->d), size);
     pass->mid = take(pass, rows * (size_t)shape->d, size);
     pass->qkv = take(pass, rows * (size_t)model->width_qkv, size);
@@ -110,7 +116,7 @@ px_err *px_pass_new(const px_model *model, int32_t n, int32_t n_rows, int32_t n_
                           .rows_max = n_rows,
                           .targets_max = n_targets,
                           .backward = backward,
-                          .recompute = backward && model->recompute,
+                          .n_again = backward ? model->n_again : 0,
                           .arena = arena,
                           .stream = model->s,
                           .is_apart = px_memory_is_apart(model->s)};
@@ -137,9 +143,15 @@ int64_t px_pass_bytes(const px_pass *pass) {
     return (int64_t)(px_arena_peak(pass->arena) + pass->apart_bytes);
 }
 
+int64_t px_layers_again(const px_config *config, const px_shape *shape) {
+    const int64_t some = config->train_recompute_layers;
+    if (!config->train_recompute) return 0;
+    return some > 0 ? PX_MIN(some, shape->n_layers) : shape->n_layers;
+}
+
 /* A model without weights: all that a pass needs to know of one. */
 static px_model shape_alone(const px_config *config, const px_shape *shape) {
-    px_model model = {.shape = *shape, .train = true, .recompute = config->train_recompute};
+    px_model model = {.shape = *shape, .train = true, .n_again = px_layers_again(config, shape)};
     model.type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
     model.width_q = shape->n_heads * shape->head_dim;
     model.width_kv = shape->n_kv_heads * shape->head_dim;
@@ -156,7 +168,7 @@ int64_t px_pass_card(const px_config *config, const px_shape *shape, int64_t n, 
     px_pass pass = {.n_max = (int32_t)n,
                     .rows_max = (int32_t)n_rows,
                     .backward = backward,
-                    .recompute = backward && model.recompute,
+                    .n_again = backward ? model.n_again : 0,
                     .is_apart = true};
     take_layers(&pass, &model);
     take_working(&pass, &model);

@@ -42,11 +42,12 @@ static parts parts_of(const px_config *config, const px_shape *s, const px_work_
     return p;
 }
 
-/* Part of the layers' forward that train.recompute does again: all but the last layer, and no down
- * projection. */
-static double again(const px_shape *s) {
+/* Part of the layers' forward that train.recompute does again: all but the last of its layers, and
+ * no down projection. */
+static double again(const px_config *config, const px_shape *s) {
     const double down = (double)s->d * (double)s->ffn;
-    return (1 - 1 / (double)s->n_layers) * (1 - down / layer_weights(s));
+    const double n = (double)PX_MAX(px_layers_again(config, s) - 1, 0);
+    return n / (double)s->n_layers * (1 - down / layer_weights(s));
 }
 
 px_flops px_plan_flops(const px_config *config, const px_shape *shape, const px_work_sum *work) {
@@ -54,8 +55,7 @@ px_flops px_plan_flops(const px_config *config, const px_shape *shape, const px_
     const double layers = p.linear + p.lora + 4 * p.attention;
     return (px_flops){.forward = layers + 2 * p.head,
                       .backward = p.linear + 2 * p.lora + 10 * p.attention + 2 * p.head +
-                                  p.weight_grad + p.head_grad +
-                                  (config->train_recompute ? layers * again(shape) : 0)};
+                                  p.weight_grad + p.head_grad + layers * again(config, shape)};
 }
 
 px_rate px_rate_at(const px_rates *rates, int64_t d, bool f32) {
@@ -88,9 +88,8 @@ double px_plan_core_s(const px_rates *rates, const px_config *config, const px_s
     s += p.lora / r.lora_forward + 2 * p.lora / r.lora_backward + p.linear / r.backward +
          10 * p.attention / r.attention_backward + 4 * p.head / r.head_train +
          p.rest / r.rest_backward;
-    if (config->train_recompute)
-        s += again(shape) * (p.linear / r.forward + 4 * p.attention / r.attention_forward +
-                             p.lora / r.lora_forward + p.rest / r.rest_forward);
+    s += again(config, shape) * (p.linear / r.forward + 4 * p.attention / r.attention_forward +
+                                 p.lora / r.lora_forward + p.rest / r.rest_forward);
     if (p.weight_grad > 0) s += p.weight_grad / r.weight_grad + p.head_grad / r.head_grad;
     return s;
 }

@@ -97,6 +97,20 @@ static bool advise(const advising *a, const px_config *config, const char *keys)
     return true;
 }
 
+/* The fewest layers to compute again. */
+static bool advise_layers(const advising *a, px_config again) {
+    char keys[96] = "train.recompute=true";
+    if (!fits(a, &again)) return false;
+    const px_config all = again;
+    for (int64_t n = a->shape->n_layers - 1; n > 0; n--) {
+        again.train_recompute_layers = n;
+        if (!fits(a, &again)) break;
+        snprintf(keys, sizeof keys, "train.recompute=true with train.recompute_layers=%lld",
+                 (long long)n);
+    }
+    return advise(a, &all, keys);
+}
+
 /* The largest halving of batch.slot_tokens that fits, with what `beside` names. */
 static bool advise_slots(const advising *a, px_config less, const char *beside) {
     for (less.batch_slot_tokens /= 2; less.batch_slot_tokens >= 64; less.batch_slot_tokens /= 2) {
@@ -134,7 +148,8 @@ void px_train_card_advice(const px_config *config, const px_shape *shape,
     px_config again = *config, low = *config;
     bool any = false;
     again.train_recompute = true;
-    if (!config->train_recompute) any = advise(&a, &again, "train.recompute=true");
+    again.train_recompute_layers = 0;
+    if (px_layers_again(config, shape) < shape->n_layers) any = advise_layers(&a, again);
     any = advise_slots(&a, *config, "") || any;
     any = advise_precision(&a, *config, "") || any;
     if (config->full_finetune) {
@@ -148,7 +163,7 @@ void px_train_card_advice(const px_config *config, const px_shape *shape,
         any = true;
     }
     /* Two or three keys at once. */
-    if (!any && !config->train_recompute)
+    if (!any && px_layers_again(config, shape) < shape->n_layers)
         any = advise_precision(&a, again, "train.recompute=true with ") ||
               advise_slots(&a, again, "train.recompute=true with ");
     again.precision = config->full_finetune ? config->precision : PX_PRECISION_Q4_1;

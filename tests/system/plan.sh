@@ -51,7 +51,7 @@ same gpu-memory "$(awk -v m="$(value device_memory_bytes out)" -v w="$(value dev
 same gpu-no-time "$(grep -o '"time_s": [a-z0-9.]*' out)" '"time_s": null'
 check gpu-lines "$X" plan "${gpu[@]}" --device-memory 40G
 grep -q '^GPU memory  30.*weights 16.06.*allowance' out && grep -q 'not predicted for GPUs' out && ok gpu-text || fail gpu-text "$(cat out)"
-refuses gpu-small 2 'needs 30.* GB of its GPU.s memory, and there are 24.00 GB; train.recompute=true would fit; .*precision=q4_1 would fit' \
+refuses gpu-small 2 'needs 30.* GB of its GPU.s memory, and there are 24.00 GB; train.recompute=true with train.recompute_layers=[12][0-9] would fit; .*precision=q4_1 would fit' \
     "$X" plan "${gpu[@]}" --device-memory 24G
 refuses gpu-smaller 2 '12.00 GB; train.recompute=true with precision=q4_1 would fit' "$X" plan "${gpu[@]}" --device-memory 12G
 refuses gpu-full 2 'full_finetune=false with lora.r=8 would fit' "$X" plan "${gpu[@]}" --device-memory 80G --set full_finetune=true --set lora.r=0

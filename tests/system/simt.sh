@@ -85,6 +85,14 @@ done
 refuses fast-bf16-is-for-gpus 2 'fast_bf16 is for GPUs' "$X" train "${config[@]}" --set comm.reduce=fast_bf16 --out none
 check recompute-simt "$X" train "${config[@]}" --set device=simt --set train.recompute=true --out recompute-simt
 same recompute-simt-bits "$(sha recompute-simt)" "$(sha simt)"
+# Of five layers, the lower three alone.
+check five-layers "$X" model init --like tiny --layers 5 --seed 1 --out five
+five=("${config[@]}" --model five --set train.steps=1)
+check five-simt "$X" train "${five[@]}" --set device=simt --out five-simt
+for layers in 3 5; do
+    check "recompute-$layers" "$X" train "${five[@]}" --set device=simt --set train.recompute=true --set train.recompute_layers=$layers --out "recompute-$layers"
+    same "recompute-$layers-bits" "$(sha "recompute-$layers")" "$(sha five-simt)"
+done
 check recompute-cpu "$X" train "${config[@]}" --set train.recompute=true --out recompute-cpu
 same recompute-cpu-bits "$(sha recompute-cpu)" "$(sha cpu)"
 # Weights in 8 bits: the loss is near bf16's, on both devices.
@@ -112,6 +120,7 @@ planned simt "${config[@]}"
 planned r2 "${config[@]}" --ranks 2
 planned full-simt "${full[@]}"
 planned recompute-simt "${config[@]}" --set train.recompute=true
+planned recompute-3 "${five[@]}" --set train.recompute=true --set train.recompute_layers=3
 planned q8-simt "${bf16[@]}" --set precision=q8_0
 # A card that is too small: what is wanted, what there is, and keys under which it would do.
 refuses card-too-small 2 'activations .*; train.recompute=true would fit; precision=bf16 would fit: 0.008 GB of GPU 0.s memory are wanted, and it has 0.007 GB' \

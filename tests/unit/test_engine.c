@@ -384,7 +384,7 @@ static void best_are_the_best(void **state) {
 static int make_model(void **state) {
     (void)state;
     model_dir = temp_folder();
-    return px_model_init_random(model_dir, "tiny", 3) == NULL ? 0 : -1;
+    return px_model_init_random(model_dir, "tiny", 3, 0) == NULL ? 0 : -1;
 }
 static int remove_model(void **state) {
     (void)state;

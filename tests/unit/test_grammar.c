@@ -55,7 +55,7 @@ static int make_models(void **state) {
     (void)state;
     for (size_t i = 0; i < PX_COUNT(models); i++) {
         models[i].dir = temp_folder();
-        px_assert_ok(px_model_init_random(models[i].dir, "tiny", 3));
+        px_assert_ok(px_model_init_random(models[i].dir, "tiny", 3, 0));
         copy(models[i].folder, models[i].dir, "tokenizer.json");
         copy(models[i].folder, models[i].dir, "tokenizer_config.json");
     }

@@ -398,7 +398,7 @@ static void random_model_is_a_function_of_the_seed(void **state) {
     for (int i = 0; i < 3; i++) {
         px_source *source = NULL;
         snprintf(dirs[i], PATH, "%s/%d", (const char *)*state, i);
-        px_assert_ok(px_model_init_random(dirs[i], "tiny", seeds[i]));
+        px_assert_ok(px_model_init_random(dirs[i], "tiny", seeds[i], 0));
         px_assert_ok(px_source_open(dirs[i], &source));
         assert_int_equal(px_source_shape(source)->head_dim, 24);
         px_assert_ok(px_source_sha256(source, &digest[i]));
@@ -416,7 +416,7 @@ static void random_model_is_a_function_of_the_seed(void **state) {
     }
     assert_string_equal(digest[0].hex, digest[1].hex);
     assert_string_not_equal(digest[0].hex, digest[2].hex);
-    px_assert_error(px_model_init_random(dirs[0], "huge", 1), PX_BAD_INPUT, "llama-3.1-8b");
+    px_assert_error(px_model_init_random(dirs[0], "huge", 1, 0), PX_BAD_INPUT, "llama-3.1-8b");
 }
 
 int main(void) {

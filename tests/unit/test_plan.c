@@ -45,7 +45,7 @@ static int set_up(void **state) {
     snprintf(model_path, sizeof model_path, "%s/tiny", dir);
     snprintf(corpus_path, sizeof corpus_path, "%s/c.h5", dir);
     snprintf(data, sizeof data, "%s/data", dir);
-    px_assert_ok(px_model_init_random(model_path, "tiny", 1));
+    px_assert_ok(px_model_init_random(model_path, "tiny", 1, 0));
     px_assert_ok(px_synth_write(&(px_synth){data, 6, 3, 5}));
     px_assert_ok(px_config_init(&config));
     px_assert_ok(
@@ -383,9 +383,11 @@ static void card_advice_fits(void **state) {
     static const struct {
         double bytes;
         const char *says;
-    } cases[] = {{30e9, "train.recompute=true would fit; batch.slot_tokens=2048 would fit; "
+    } cases[] = {{30e9, "train.recompute=true with train.recompute_layers=3 would fit; "
+                        "batch.slot_tokens=2048 would fit; "
                         "precision=q8_0 would fit"},
-                 {20e9, "; train.recompute=true would fit; batch.slot_tokens=512 would fit"},
+                 {20e9, "; train.recompute=true with train.recompute_layers=31 would fit; "
+                        "batch.slot_tokens=512 would fit"},
                  {15e9, "; train.recompute=true with precision=q8_0 would fit"},
                  {9.5e9, "; train.recompute=true and precision=q4_1 with batch.slot_tokens="},
                  {5e9, "; a card with more memory, or a smaller model"}};

@@ -27,7 +27,7 @@ static int make_folder(void **state) {
     f.config.data_max_tokens = 3000;
     px_synth synth = {.out_dir = data, .n_users = 3, .seed = 5, .taste = 10};
     px_prepare job = {.data_dir = data, .model_path = f.model_path, .out_path = f.corpus_path};
-    px_assert_ok(px_model_init_random(f.model_path, "tiny", 1));
+    px_assert_ok(px_model_init_random(f.model_path, "tiny", 1, 0));
     px_assert_ok(px_synth_write(&synth));
     px_assert_ok(px_prepare_all(&f.ranks, &f.config, &job));
     px_assert_ok(px_corpus_open(f.corpus_path, &f.corpus));
