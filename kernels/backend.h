@@ -87,6 +87,7 @@ typedef struct {
     px_memory_new_fn *memory_new;
     px_memory_free_fn *memory_free;
     px_memory_new_fn *memory_host_new;
+    px_memory_new_fn *memory_shared_new; /* freed as memory_host_new's */
     px_memory_free_fn *memory_host_free;
     px_memory_copy_fn *memory_copy;
     px_memory_zero_fn *memory_zero;

@@ -135,6 +135,13 @@ px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out) {
     if (!*out) PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of the host's", bytes);
     return NULL;
 }
+px_err *px_memory_shared_new(px_stream *s, size_t bytes, void **out) {
+    if (!px_memory_is_apart(s)) return px_memory_host_new(s, bytes, out);
+    *out = s->backend->memory_shared_new(s, bytes);
+    if (!*out)
+        PX_FAIL(PX_RUN_FAILED, "out of memory: %zu bytes of the host's that a GPU can read", bytes);
+    return NULL;
+}
 void px_memory_host_free(px_stream *s, void *at) {
     if (!at) return;
     if (px_memory_is_apart(s))

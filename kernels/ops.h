@@ -57,7 +57,9 @@ PX_CHECKED px_err *px_memory_new(px_stream *s, size_t bytes, void **out);
 void px_memory_free(px_stream *s, void *at); /* NULL: nothing */
 /* Host memory that a GPU fills fastest; to be read, not to be copied from. */
 PX_CHECKED px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out);
-void px_memory_host_free(px_stream *s, void *at); /* NULL: nothing */
+/* Host memory that a GPU reads where it lies, a row now and then: px_op_embed's table. */
+PX_CHECKED px_err *px_memory_shared_new(px_stream *s, size_t bytes, void **out);
+void px_memory_host_free(px_stream *s, void *at); /* of both kinds; NULL: nothing */
 /* On a GPU: takes `bytes` of the card at once, out of which all that follows comes, of it `scratch`
  * for operations (the px_card_… below say how much). What finds no room there is asked of the card
  * piece by piece, as everything is without a reservation. Nothing on the CPU. Fails where the card

@@ -43,6 +43,10 @@ static void *cuda_memory_host_new(px_stream *s, size_t bytes) {
     (void)s;
     return cu_host_new(bytes);
 }
+static void *cuda_memory_shared_new(px_stream *s, size_t bytes) {
+    (void)s;
+    return cu_shared_new(bytes);
+}
 static void cuda_memory_host_free(px_stream *s, void *at) {
     cu_wait(cuda_queue(s));
     cu_host_free(at);
@@ -70,6 +74,7 @@ const px_backend px_backend_cuda = {
     .memory_new = cuda_memory_new,
     .memory_free = cuda_memory_free,
     .memory_host_new = cuda_memory_host_new,
+    .memory_shared_new = cuda_memory_shared_new,
     .memory_host_free = cuda_memory_host_free,
     .memory_copy = cuda_memory_copy,
     .memory_zero = cuda_memory_zero,

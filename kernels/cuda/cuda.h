@@ -68,6 +68,7 @@ void *cuda_room(px_stream *s, size_t bytes);
 /* Device memory with `bytes` of p. NULL where p is NULL or nothing can be had. */
 void *cuda_array(px_stream *s, const void *p, size_t bytes, cuda_use use);
 cu_mat cuda_mat(px_stream *s, px_mat m, cuda_use use);
+cu_mat cuda_mat_as_is(px_mat m); /* where it is */
 /* An array that is always the host's: what an operation made for its kernels. */
 const void *cuda_upload(px_stream *s, const void *p, size_t bytes);
 /* Whether all could be staged so far: else the operation leaves its work undone. */

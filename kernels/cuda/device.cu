@@ -128,6 +128,13 @@ void *cu_host_new(size_t bytes) {
     (void)cudaGetLastError();
     return NULL;
 }
+/* At one address on both sides, as all that cudaHostAlloc gives on 64-bit systems. */
+void *cu_shared_new(size_t bytes) {
+    void *at = NULL;
+    if (cudaHostAlloc(&at, bytes ? bytes : 1, cudaHostAllocMapped) == cudaSuccess) return at;
+    (void)cudaGetLastError();
+    return NULL;
+}
 void cu_host_free(void *at) {
     if (at) cudaFreeHost(at);
 }
@@ -141,14 +148,16 @@ void cu_piece_begin(void *at, size_t bytes) { simt_piece(at, bytes); }
 void cu_piece_end(void *at) { simt_piece_end(at); }
 #endif
 
-int cu_is_device(const void *at) {
+static int is_of(const void *at, cudaMemoryType type) {
     cudaPointerAttributes is;
     if (!at || cudaPointerGetAttributes(&is, at) != cudaSuccess) {
         (void)cudaGetLastError();
         return 0;
     }
-    return is.type == cudaMemoryTypeDevice;
+    return is.type == type;
 }
+int cu_is_device(const void *at) { return is_of(at, cudaMemoryTypeDevice); }
+int cu_is_host(const void *at) { return is_of(at, cudaMemoryTypeHost); }
 
 static cudaMemcpyKind kind_of(cu_way way) {
     return way == CU_TO_DEVICE ? cudaMemcpyHostToDevice

@@ -38,6 +38,8 @@ void *cu_new(size_t bytes);
 void cu_free(void *at);
 /* Host memory that is never paged out. NULL: no memory. */
 void *cu_host_new(size_t bytes);
+/* The same, for kernels to read too. */
+void *cu_shared_new(size_t bytes);
 void cu_host_free(void *at);
 /* For those who watch addresses (kernels/simt): what cu_new gave is a region from now on, of which
  * nothing but its pieces may be touched. */
@@ -45,6 +47,8 @@ void cu_region(void *at);
 void cu_piece_begin(void *at, size_t bytes);
 void cu_piece_end(void *at);
 int cu_is_device(const void *at);
+/* Of cu_host_new or cu_shared_new. */
+int cu_is_host(const void *at);
 /* 0 where it worked. Rows of `width` bytes; host memory may be used anew when a copy returns
  * (cu_host_new's after cu_wait), but is filled only after cu_wait. */
 typedef enum { CU_TO_DEVICE, CU_TO_HOST, CU_INSIDE } cu_way;

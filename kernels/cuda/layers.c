@@ -83,8 +83,11 @@ static int64_t table_rows(const int32_t *ids, int64_t n) {
     return rows;
 }
 
+/* A table in host memory that the card can read stays there. */
 void cuda_embed(px_stream *s, px_mat y, const int32_t *ids, px_mat table, const float *soft) {
-    const cu_mat to = cuda_mat(s, y, CUDA_OUT), from = cuda_mat(s, table, CUDA_IN);
+    const cu_mat to = cuda_mat(s, y, CUDA_OUT);
+    const cu_mat from =
+        cu_is_host(table.data) ? cuda_mat_as_is(table) : cuda_mat(s, table, CUDA_IN);
     const float *own = floats(s, soft, soft_rows(ids, y.rows) * y.cols, CUDA_IN);
     const int32_t *at = indices(s, ids, y.rows);
     if (cuda_ready(s)) cu_embed(cuda_queue(s), to, at, from, own);

@@ -86,8 +86,11 @@ void *cuda_array(px_stream *s, const void *p, size_t bytes, cuda_use use) {
                  use);
 }
 
+cu_mat cuda_mat_as_is(px_mat m) {
+    return (cu_mat){m.data, m.rows, m.cols, m.stride, m.type == PX_BF16, 0};
+}
 cu_mat cuda_mat(px_stream *s, px_mat m, cuda_use use) {
-    cu_mat out = {m.data, m.rows, m.cols, m.stride, m.type == PX_BF16, 0};
+    cu_mat out = cuda_mat_as_is(m);
     if (!m.data || m.rows == 0 || m.cols == 0 || cu_is_device(m.data)) return out;
     const size_t size = px_type_size(m.type), width = (size_t)m.cols * size;
     out.stride = m.cols;

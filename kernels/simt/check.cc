@@ -109,7 +109,7 @@ void access(const void *at, size_t bytes, bool write) {
     if (!is_dynamic && !is_static && !simt_is_device(at, bytes)) {
         /* Arguments of the kernel lie in the frames of who launched it; constants are read. */
         const bool is_argument = p >= simt.host_stack && p < simt.host_stack + (1 << 20);
-        if (!write && is_argument) return;
+        if (!write && (is_argument || simt_is_mapped(at, bytes))) return;
         simt_breach("%s: thread %d of block %u %s %zu bytes at %p, which is no device memory",
                     simt.kernel, simt.thread, simt.block_number, write ? "writes" : "reads", bytes,
                     at);

@@ -47,15 +47,33 @@ bool copy_is_sound(const void *to, const void *from, size_t bytes, cudaMemcpyKin
     return false;
 }
 
-piece *pinned;
+struct pinned_piece {
+    char *at;
+    size_t bytes;
+    bool mapped; /* kernels may read it */
+};
+pinned_piece *pinned;
 size_t n_pinned;
 
-bool is_pinned(const void *at, size_t bytes) {
+const pinned_piece *pinned_at(const void *at, size_t bytes) {
     for (size_t i = 0; i < n_pinned; i++)
         if ((const char *)at >= pinned[i].at &&
             (const char *)at + bytes <= pinned[i].at + pinned[i].bytes)
-            return true;
-    return false;
+            return &pinned[i];
+    return nullptr;
+}
+bool is_pinned(const void *at, size_t bytes) { return pinned_at(at, bytes) != nullptr; }
+
+cudaError_t pin(void **out, size_t bytes, bool mapped) {
+    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
+    pinned_piece *more = (pinned_piece *)realloc(pinned, (n_pinned + 1) * sizeof *more);
+    if (!more) return cudaErrorMemoryAllocation;
+    pinned = more;
+    char *at = (char *)aligned_alloc(256, bytes / 256 * 256 + 256);
+    if (!at) return cudaErrorMemoryAllocation;
+    pinned[n_pinned++] = pinned_piece{at, bytes, mapped};
+    *out = at;
+    return cudaSuccess;
 }
 
 struct copy {
@@ -243,16 +261,13 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at)
     return cudaSuccess;
 }
 
-cudaError_t cudaMallocHost(void **out, size_t bytes) {
-    if (const cudaError_t code = simt_forbidden(nullptr)) return code;
-    piece *more = (piece *)realloc(pinned, (n_pinned + 1) * sizeof *more);
-    if (!more) return cudaErrorMemoryAllocation;
-    pinned = more;
-    char *at = (char *)malloc(bytes + 1);
-    if (!at) return cudaErrorMemoryAllocation;
-    pinned[n_pinned++] = piece{at, bytes};
-    *out = at;
-    return cudaSuccess;
+cudaError_t cudaMallocHost(void **out, size_t bytes) { return pin(out, bytes, false); }
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags) {
+    return flags == cudaHostAllocMapped ? pin(out, bytes, true) : cudaErrorInvalidValue;
+}
+bool simt_is_mapped(const void *at, size_t bytes) {
+    const pinned_piece *p = pinned_at(at, bytes);
+    return p && p->mapped;
 }
 cudaError_t cudaFreeHost(void *at) {
     if (const cudaError_t code = simt_forbidden(nullptr)) return code;

@@ -190,6 +190,9 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *at);
 cudaError_t cudaMallocHost(void **out, size_t bytes);
+/* Mapped or not at all: kernels may read it. */
+enum { cudaHostAllocMapped = 2 };
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *at);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *at);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,

@@ -35,6 +35,8 @@ cudaError_t simt_forbidden(cudaStream_t s);
 cudaError_t simt_late_error();
 /* memory.cc: whether [at, at + bytes) lies in device memory. */
 bool simt_is_device(const void *at, size_t bytes);
+/* … in host memory that kernels may read. */
+bool simt_is_mapped(const void *at, size_t bytes);
 /* Something that others were asked to do on the stream (nccl/nccl.cc), or NULL: not 0 while it is
  * under way. Whatever comes after it on the stream waits. */
 extern int (*simt_pending)();

@@ -57,7 +57,8 @@ px_model_card px_model_card_of(const px_config *config, const px_shape *shape, i
     out.widened = coded && !generate ? largest : 0;
     out.weights = (out.weights + 2 * norm) * shape->n_layers + norm;
     add_weight(&head, shape->vocab, shape->d);
-    out.weights += px_card_piece(shape->vocab * shape->d * (int64_t)px_type_size(c.type));
+    if (!px_table_is_here(config->full_finetune))
+        out.weights += px_card_piece(shape->vocab * shape->d * (int64_t)px_type_size(c.type));
     out.adapters = largest_adapter(config, shape);
     out.positions = positions(shape, depth);
     /* Where weights are coded, the head of a training comes as f32 and is rounded; so are all that

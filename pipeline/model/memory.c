@@ -30,6 +30,7 @@ void px_model_memory_free(px_model *model) {
     for (px_apart *p = model->apart; p; p = p->next) px_memory_free(model->s, p->at);
     model->apart = NULL;
     if (px_memory_is_apart(model->s)) px_memory_free(model->s, model->rope);
+    if (model->table_here) px_memory_host_free(model->s, model->table_here);
     free(model->rope_table);
     free(model->grads_back);
 }

@@ -72,16 +72,34 @@ static px_err *layer_read(packer *p, int64_t layer) {
     return norm_read(p, second.name, &l->norm2);
 }
 
+/* Of a frozen table a slot wants some thousand rows: a GPU reads them where the host has it. */
+bool px_table_is_here(bool full_finetune) { return !full_finetune; }
+
+static px_err *table_read(packer *p) {
+    px_model *model = p->model;
+    const int64_t vocab = model->shape.vocab, d = model->shape.d;
+    const char *name = "model.embed_tokens.weight";
+    const size_t bytes = (size_t)(vocab * d) * px_type_size(model->type);
+    void *table = NULL;
+    if (px_memory_is_apart(model->s) && px_table_is_here(model->full)) {
+        PX_PASS(px_memory_shared_new(model->s, bytes, &model->table_here));
+        table = model->table_here;
+        PX_PASS(px_source_rows(p->source, name, 0, vocab, model->type, table));
+    } else {
+        PX_PASS(rows_read(p, name, vocab, d, model->type, &table));
+    }
+    model->table = px_mat_of(table, model->type, vocab, d);
+    px_source_forget(p->source, name);
+    return NULL;
+}
+
 /* The token table keeps its plain rows; a head of its own goes through a buffer. */
 static px_err *ends_read(packer *p) {
     px_model *model = p->model;
     const px_shape *shape = &model->shape;
     px_err *err = NULL;
     char *rows = NULL;
-    void *table = NULL;
-    PX_PASS(rows_read(p, "model.embed_tokens.weight", shape->vocab, shape->d, model->type, &table));
-    model->table = px_mat_of(table, model->type, shape->vocab, shape->d);
-    px_source_forget(p->source, "model.embed_tokens.weight");
+    PX_PASS(table_read(p));
     PX_PASS(norm_read(p, "model.norm.weight", &model->norm));
     px_mat head = model->table;
     const px_type type = source_type(model);

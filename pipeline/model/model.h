@@ -126,6 +126,8 @@ int64_t px_pass_bytes(const px_pass *pass);
 PX_CHECKED px_err *px_pass_estimate(const px_config *config, const px_shape *shape, int64_t n,
                                     bool backward, int64_t *bytes);
 
+/* With a GPU, whether the token table stays in the host's memory. */
+bool px_table_is_here(bool full_finetune);
 /* The lowest layers that a backward pass computes again (train.recompute). */
 int64_t px_layers_again(const px_config *config, const px_shape *shape);
 

@@ -120,8 +120,9 @@ struct px_model {
     int64_t width_q, width_kv, width_qkv; /* columns of q, of k and of v, of all */
     px_layer *layers;
     px_weight *head;
-    px_mat table; /* [vocab, d], as `type` */
-    float *norm;  /* [d] */
+    px_mat table;     /* [vocab, d], as `type` */
+    void *table_here; /* it, where a GPU's backend reads it in the host's memory; else NULL */
+    float *norm;      /* [d] */
     float *freq;
     /* [n_positions, head_dim / 2, 2]: on the heap, and where the backend computes (the same on the
      * CPU). */

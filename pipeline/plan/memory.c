@@ -52,14 +52,15 @@ static void host_of_card(const px_config *config, const px_shape *s, double n, p
     const bool coded =
         config->precision == PX_PRECISION_Q8_0 || config->precision == PX_PRECISION_Q4_1;
     const double size = config->precision == PX_PRECISION_F32 || coded ? 4 : 2;
-    m->weights = 0;
-    m->loading = (2.0 * (double)s->ffn + (double)s->vocab) * (double)s->d * size;
+    const double table = (double)s->vocab * (double)s->d;
+    m->weights = px_table_is_here(config->full_finetune) ? table * (coded ? 2 : size) : 0;
+    m->loading = (2.0 * (double)s->ffn * (double)s->d + table) * size;
     m->trainables = n * 12 + 4 * (n - (double)px_model_trained(config, s));
     /* The driver's and the libraries' own on the host: an allowance, not measured. */
     if (config->device == PX_DEVICE_CUDA) m->program += 4e8;
     if (config->device == PX_DEVICE_SIMT) m->program += (double)m->card.region;
     m->activations = m->scratch = 0;
-    m->peak = m->program + m->corpus + PX_MAX(m->trainables, m->loading + 4 * n);
+    m->peak = m->program + m->corpus + m->weights + PX_MAX(m->trainables, m->loading + 4 * n);
 }
 
 px_err *px_plan_memory_of(const px_config *config, const px_shape *shape,

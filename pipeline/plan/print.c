@@ -27,10 +27,10 @@ static void print_memory(const px_plan_memory *m, px_str *out) {
 /* With a GPU: weights pass through the host, and nothing is computed there. */
 static void print_host(const px_plan_memory *m, px_str *out) {
     px_str_format(out,
-                  "memory      %.3f GB a rank at most: program %.3f, weights on their way to the "
-                  "GPU %.3f, or trainables %.3f; corpus %.3f\n",
-                  m->peak / 1e9, m->program / 1e9, m->loading / 1e9, m->trainables / 1e9,
-                  m->corpus / 1e9);
+                  "memory      %.3f GB a rank at most: program %.3f, token table %.3f, weights on "
+                  "their way to the GPU %.3f, or trainables %.3f; corpus %.3f\n",
+                  m->peak / 1e9, m->program / 1e9, m->weights / 1e9, m->loading / 1e9,
+                  m->trainables / 1e9, m->corpus / 1e9);
 }
 static void print_card(const px_train_card *c, px_str *out) {
     px_str_format(out,

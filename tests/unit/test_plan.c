@@ -383,11 +383,10 @@ static void card_advice_fits(void **state) {
     static const struct {
         double bytes;
         const char *says;
-    } cases[] = {{30e9, "train.recompute=true with train.recompute_layers=3 would fit; "
+    } cases[] = {{28e9, "train.recompute=true with train.recompute_layers=6 would fit; "
                         "batch.slot_tokens=2048 would fit; "
                         "precision=q8_0 would fit"},
-                 {20e9, "; train.recompute=true with train.recompute_layers=31 would fit; "
-                        "batch.slot_tokens=512 would fit"},
+                 {20e9, "; train.recompute=true with train.recompute_layers=28 would fit"},
                  {15e9, "; train.recompute=true with precision=q8_0 would fit"},
                  {9.5e9, "; train.recompute=true and precision=q4_1 with batch.slot_tokens="},
                  {5e9, "; a card with more memory, or a smaller model"}};
