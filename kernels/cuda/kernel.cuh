@@ -44,6 +44,19 @@ __device__ static inline float cu_widen(uint16_t bits) {
     return it.f;
 }
 /* To nearest, even; NaN stays NaN: as px_bf16_of. */
+#ifdef __CUDACC__
+__device__ static inline uint16_t cu_narrow(float value) {
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+/* Two, the first in the lower half. */
+__device__ static inline uint32_t cu_narrow_two(float low, float high) {
+    uint32_t bits;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+}
+#else
 __device__ static inline uint16_t cu_narrow(float value) {
     union {
         float f;
@@ -53,6 +66,10 @@ __device__ static inline uint16_t cu_narrow(float value) {
     if ((it.u & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(it.u >> 16 | 0x40u);
     return (uint16_t)((it.u + 0x7FFFu + (it.u >> 16 & 1u)) >> 16);
 }
+__device__ static inline uint32_t cu_narrow_two(float low, float high) {
+    return cu_narrow(low) | (uint32_t)cu_narrow(high) << 16;
+}
+#endif
 __device__ static inline float cu_load(const void *data, int bf16, int64_t i) {
     return bf16 ? cu_widen(((const uint16_t *)data)[i]) : ((const float *)data)[i];
 }

@@ -26,18 +26,24 @@ __device__ static inline uint32_t kept_of(const cu_drop &drop, int64_t row, int6
     return kept;
 }
 
-/* Four values in PARTS of bf16: a part has what the ones before it leave. Three hold an f32 to its
- * last bit, two to 2^-17 of it. */
+/* Four values in PARTS of bf16: a part has the leading eight bits of what the ones before it leave.
+ * Three hold an f32 to its last bit, two to 2^-16 of it. */
 template <int PARTS>
 __device__ static inline void split_of(uint32_t to[PARTS][2], const float v[4]) {
-    float left[4] = {v[0], v[1], v[2], v[3]};
+    union {
+        float value;
+        uint32_t bits;
+    } left[4];
+    CU_UNROLL
+    for (int i = 0; i < 4; i++) left[i].value = v[i];
     CU_UNROLL
     for (int part = 0; part < PARTS; part++) {
-        to[part][0] = pair_of(left[0], left[1]);
-        to[part][1] = pair_of(left[2], left[3]);
         CU_UNROLL
-        for (int i = 0; i < 4; i++)
-            left[i] -= cu_widen((uint16_t)(to[part][i / 2] >> 16 * (i % 2)));
+        for (int i = 0; i < 2; i++)
+            to[part][i] = left[2 * i].bits >> 16 | (left[2 * i + 1].bits & 0xFFFF0000u);
+        if (part + 1 == PARTS) break;
+        CU_UNROLL
+        for (int i = 0; i < 4; i++) left[i].value -= cu_widen((uint16_t)(left[i].bits >> 16));
     }
 }
 

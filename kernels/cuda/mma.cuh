@@ -65,7 +65,7 @@ __device__ static inline uint32_t pair_at(const void *data, int64_t i) {
     return p[0] | (uint32_t)p[1] << 16;
 }
 __device__ static inline uint32_t pair_of(float low, float high) {
-    return cu_narrow(low) | (uint32_t)cu_narrow(high) << 16;
+    return cu_narrow_two(low, high);
 }
 
 #endif
