@@ -1,5 +1,5 @@
 /* choices.c - see choices.h. The file: a line that names format and machine, then a line a choice,
- * ten numbers of the product and eight of the algorithm. */
+ * nine numbers of the product and eight of the algorithm. */
 #include "choices.h"
 
 #include <ctype.h>
@@ -83,7 +83,7 @@ static bool number(char **at, int base, uint64_t *out) {
 static bool take_line(cu_choices *c, char *line) {
     cu_product p;
     uint64_t v[9], algorithm[WORDS];
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 9; i++)
         if (!number(&line, 10, &v[i])) return false;
     for (int i = 0; i < WORDS; i++)
         if (!number(&line, 16, &algorithm[i])) return false;
@@ -91,6 +91,7 @@ static bool take_line(cu_choices *c, char *line) {
     p.N = (int64_t)v[0], p.K = (int64_t)v[1], p.M = (int64_t)v[2];
     p.bf16 = (int32_t)v[3], p.c_bf16 = (int32_t)v[4];
     p.a_turned = (int32_t)v[5], p.b_turned = (int32_t)v[6], p.aligned = (int32_t)v[7];
+    p.few = (int32_t)v[8];
     return *line == 0 && cu_choices_put(c, &p, algorithm);
 }
 
@@ -122,15 +123,15 @@ cu_choices *cu_choices_open(const char *path, const char *machine) {
     cu_choices *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     snprintf(c->path, sizeof c->path, "%s", path);
-    snprintf(c->head, sizeof c->head, "prismx products 1 %.400s", machine);
+    snprintf(c->head, sizeof c->head, "prismx products 2 %.400s", machine);
     if (c->path[0] && px_path_exists(c->path)) take_file(c);
     return c;
 }
 
 static void write_choice(px_str *out, const cu_choice *choice) {
     const cu_product *p = &choice->product;
-    px_str_format(out, "%" PRId64 " %" PRId64 " %" PRId64 " %d %d %d %d %d", p->N, p->K, p->M,
-                  p->bf16, p->c_bf16, p->a_turned, p->b_turned, p->aligned);
+    px_str_format(out, "%" PRId64 " %" PRId64 " %" PRId64 " %d %d %d %d %d %d", p->N, p->K, p->M,
+                  p->bf16, p->c_bf16, p->a_turned, p->b_turned, p->aligned, p->few);
     for (int i = 0; i < WORDS; i++) px_str_format(out, " %" PRIx64, choice->algorithm[i]);
     px_str_char(out, '\n');
 }

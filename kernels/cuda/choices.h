@@ -12,7 +12,7 @@ extern "C" {
 /* What a choice depends on. Compared as bytes: zero it first. */
 typedef struct {
     int64_t N, K, M; /* M: 0, or the rows of C where A is turned */
-    int32_t bf16, c_bf16, a_turned, b_turned, aligned, unused;
+    int32_t bf16, c_bf16, a_turned, b_turned, aligned, few;
 } cu_product;
 typedef struct {
     cu_product product;

@@ -3,8 +3,8 @@
  *
  * C [M, N] = A [M, K] · B [K, N] (+ C with `add`), sums in f32, rounded once on the way out. A and
  * B of one type. A row of C has the same bits whatever the other rows and their number are, unless
- * A is turned: the algorithm is chosen by N, K and the types alone, without splitting the sum over
- * K. */
+ * A is turned: the algorithm is chosen by N, K, the types and `few` alone, without splitting the
+ * sum over K. */
 #ifndef PX_CUDA_GEMM_H
 #define PX_CUDA_GEMM_H
 
@@ -24,10 +24,11 @@ int64_t cu_gemms_version(void);
 /* Of the card's memory, from opening on. */
 int64_t cu_gemms_bytes(void);
 /* a_turned: a is stored as [K, M]; b_turned: b as [N, K]. cols of the stored matrices are whole
- * rows; c.bf16 as wanted. NULL or what failed. */
+ * rows; c.bf16 as wanted. few: B is a weight that meets few rows at a time (generation), so that
+ * the algorithm is one for those; other bits than without. NULL or what failed. */
 typedef struct {
     cu_mat a, b, c;
-    int a_turned, b_turned, add;
+    int a_turned, b_turned, add, few;
 } cu_gemm;
 const char *cu_gemm_run(cu_gemms *g, const cu_gemm *product);
 

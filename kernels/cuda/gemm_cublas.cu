@@ -1,10 +1,13 @@
 /* gemm_cublas.cu - the product by cuBLASLt.
  *
- * An algorithm is chosen once for (N, K, types, how A and B lie) with ROWS rows, and taken for
- * every number of rows: a row's sum then runs the same way in any company. Algorithms that split
- * the sum over K are refused, as their bits depend on the order of parts. What cuBLASLt proposes
- * may differ between its versions and cards, so a choice is kept with both in a file (choices.h)
- * and taken from there by the next run. */
+ * An algorithm is chosen once for (N, K, types, how A and B lie) and taken for every number of
+ * rows: a row's sum then runs the same way in any company. It is the first that cuBLASLt proposes
+ * for ROWS rows, or for FEW of them where the weight is for generation (tiles for thousands of rows
+ * would leave most of a card idle there), and that it takes for each number in `tried`. Nothing is
+ * timed: two ranks must choose alike. Algorithms that split the sum over K are refused, as their
+ * bits depend on the order of parts. What cuBLASLt proposes may differ between its versions and
+ * cards, so a choice is kept with both in a file (choices.h) and taken from there by the next run.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +18,9 @@
 #include "choices.h"
 #include "gemm.h"
 
-enum { ROWS = 1024, WORKSPACE = CU_WORKSPACE, PROPOSALS = 16 };
+enum { ROWS = 4096, FEW = 64, WORKSPACE = CU_WORKSPACE, PROPOSALS = 32 };
+/* Rows that a chosen algorithm must be good for: one, less than a tile, odd, many. */
+static const int64_t tried[] = {1, 2, 7, 16, 64, 100, 1024, 4096, 16384};
 
 /* Row-major C = A · B is column-major Cᵀ = Bᵀ · Aᵀ. */
 static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(uint64_t[8]), "what a file keeps of a choice");
@@ -129,14 +134,48 @@ static cu_product key_of(const cu_gemm *p) {
     key.a_turned = p->a_turned;
     key.b_turned = p->b_turned;
     key.aligned = (int32_t)(alignment(&p->a) | alignment(&p->b) << 8 | alignment(&p->c) << 16);
+    key.few = p->few;
     return key;
 }
+
+/* Whether cuBLASLt takes an algorithm for these rows. */
+static bool fits(cu_gemms *g, const cu_gemm *p, const cublasLtMatmulAlgo_t *algorithm,
+                 int64_t rows) {
+    gemm_call c = {};
+    cublasLtMatmulHeuristicResult_t result;
+    cublasStatus_t status = call_new(&c, p, rows);
+    if (!status)
+        status = cublasLtMatmulAlgoCheck(g->handle, c.desc, c.a, c.b, c.c, c.c, algorithm, &result);
+    call_free(&c);
+    return !status && result.workspaceSize <= WORKSPACE;
+}
+static bool splits(const cublasLtMatmulAlgo_t *algorithm) {
+    int32_t parts = 1;
+    uint32_t scheme = CUBLASLT_REDUCTION_SCHEME_NONE;
+    size_t written = 0;
+    (void)cublasLtMatmulAlgoConfigGetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &parts,
+                                               sizeof parts, &written);
+    (void)cublasLtMatmulAlgoConfigGetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+                                               &scheme, sizeof scheme, &written);
+    return parts > 1 || scheme != CUBLASLT_REDUCTION_SCHEME_NONE;
+}
+/* For any number of rows that may come; matrices of 2^31 values and more are left to their call. */
+static bool fits_all(cu_gemms *g, const cu_gemm *p, const cublasLtMatmulAlgo_t *algorithm) {
+    const cu_product key = key_of(p);
+    const int64_t widest = key.N > key.K ? key.N : key.K;
+    if (p->a_turned) return fits(g, p, algorithm, p->c.rows);
+    for (int64_t rows : tried)
+        if (rows * widest <= INT32_MAX && !fits(g, p, algorithm, rows)) return false;
+    return true;
+}
+
 static cublasStatus_t set(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t what,
                           const void *value, size_t bytes) {
     return cublasLtMatmulPreferenceSetAttribute(p, what, value, bytes);
 }
 
-/* The first proposal that does not split the sum. */
+/* The first proposal that is good for all rows (they come fastest first, by cuBLASLt's estimate),
+ * or else for those at hand. */
 static const char *choose(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *out) {
     gemm_call c = {};
     cublasLtMatmulHeuristicResult_t found[PROPOSALS];
@@ -144,7 +183,8 @@ static const char *choose(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *o
     const uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
     const size_t most = WORKSPACE;
     const uint32_t align[3] = {alignment(&p->b), alignment(&p->a), alignment(&p->c)};
-    cublasStatus_t status = call_new(&c, p, p->a_turned ? p->c.rows : ROWS);
+    const int64_t rows = p->a_turned ? p->c.rows : p->few ? FEW : ROWS;
+    cublasStatus_t status = call_new(&c, p, rows);
     if (!status) status = cublasLtMatmulPreferenceCreate(&c.preference);
     if (!status)
         status = set(c.preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none);
@@ -163,28 +203,20 @@ static const char *choose(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *o
                                                 PROPOSALS, found, &n);
     call_free(&c);
     if (status) return failed(g, "choosing an algorithm", status);
-    for (int i = 0; i < n; i++) {
-        int32_t split = 1;
-        size_t written = 0;
-        if (found[i].state) continue;
-        cublasLtMatmulAlgoConfigGetAttribute(&found[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM,
-                                             &split, sizeof split, &written);
-        if (split > 1) continue;
-        *out = found[i].algo;
-        return NULL;
-    }
-    return failed(g, "no algorithm for a product", CUBLAS_STATUS_NOT_SUPPORTED);
-}
-
-/* Whether cuBLASLt takes an algorithm that a file names. */
-static bool is_taken(cu_gemms *g, const cu_gemm *p, const cublasLtMatmulAlgo_t *algorithm) {
-    gemm_call c = {};
-    cublasLtMatmulHeuristicResult_t result;
-    cublasStatus_t status = call_new(&c, p, p->a_turned ? p->c.rows : ROWS);
-    if (!status)
-        status = cublasLtMatmulAlgoCheck(g->handle, c.desc, c.a, c.b, c.c, c.c, algorithm, &result);
-    call_free(&c);
-    return !status && result.workspaceSize <= WORKSPACE;
+    for (int all = 1; all >= 0; all--)
+        for (int i = 0; i < n; i++) {
+            const cublasLtMatmulAlgo_t *it = &found[i].algo;
+            if (found[i].state || splits(it)) continue;
+            if (!(all ? fits_all(g, p, it) : fits(g, p, it, p->c.rows))) continue;
+            *out = *it;
+            return NULL;
+        }
+    snprintf(g->text, sizeof g->text,
+             "cuBLASLt: of %d algorithms none computes [%lld, %lld] by [%lld, %lld], %s to %s, "
+             "without splitting its sums",
+             n, (long long)p->c.rows, (long long)key_of(p).K, (long long)key_of(p).K,
+             (long long)p->c.cols, p->a.bf16 ? "bf16" : "f32", p->c.bf16 ? "bf16" : "f32");
+    return g->text;
 }
 
 static const char *find(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *out) {
@@ -192,7 +224,7 @@ static const char *find(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *out
     cu_choice *choice = cu_choices_find(g->choices, &key);
     if (choice) {
         memcpy(out, choice->algorithm, sizeof *out);
-        if (choice->tried || is_taken(g, p, out)) {
+        if (choice->tried || (!splits(out) && fits(g, p, out, p->c.rows))) {
             choice->tried = 1;
             return NULL;
         }

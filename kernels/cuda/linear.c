@@ -196,7 +196,8 @@ void cuda_linear(px_stream *s, px_mat y, px_mat x, const px_weight *w, bool add)
                        .b = product_mat(s, w),
                        .c = cuda_mat(s, y, use_of(add)),
                        .b_turned = 1,
-                       .add = add};
+                       .add = add,
+                       .few = (w->pack & PX_PACK_PANELS) != 0};
     if (cuda_ready(s)) cuda_gemm(s, g);
     cuda_done(s);
 }

@@ -40,10 +40,18 @@ static void choices_come_back(void **state) {
     cu_product other = product_of(3);
     other.a_turned = 1;
     assert_null(cu_choices_find(c, &other));
+    other.a_turned = 0;
+    other.few = 1;
+    assert_null(cu_choices_find(c, &other));
+    assert_non_null(cu_choices_put(c, &other, (const uint64_t[8]){7}));
+    cu_choices_close(c);
+    c = cu_choices_open(path, "card, cuBLASLt 130100");
+    assert_true(cu_choices_find(c, &other)->algorithm[0] == 7);
+    other.few = 0;
+    assert_true(cu_choices_find(c, &other)->algorithm[0] == 3);
     cu_choices_close(c);
     /* Another card's or version's file says nothing here. */
     c = cu_choices_open(path, "card, cuBLASLt 130200");
-    other.a_turned = 0;
     assert_null(cu_choices_find(c, &other));
     cu_choices_close(c);
     px_assert_ok(px_dir_remove(dir));
@@ -54,10 +62,11 @@ static void broken_files_count_as_empty(void **state) {
     (void)state;
     static const char *const texts[] = {"",
                                         "\n",
-                                        "prismx products 1 m\n1 2 3\n",
-                                        "prismx products 1 m\n1 2 0 1 0 0 0 0 1 2 3 4 5 6 7\n",
-                                        "prismx products 1 m\n1 2 0 1 0 0 0 0 1 2 3 4 5 6 7 8 9\n",
-                                        "prismx products 1 m\nx\n"};
+                                        "prismx products 2 m\n1 2 3\n",
+                                        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7\n",
+                                        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7 8 9\n",
+                                        "prismx products 1 m\n1 2 0 1 0 0 0 0 1 2 3 4 5 6 7 8\n",
+                                        "prismx products 2 m\nx\n"};
     char path[1024];
     char *dir = temp_folder();
     snprintf(path, sizeof path, "%s/gemm.txt", dir);
