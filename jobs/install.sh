@@ -2,8 +2,8 @@
 # install.sh [--tests] [--cuda]: the Debian 12 packages that building and running prismx needs; with --tests
 # also those of tests/run.sh. Says nothing and touches nothing where all are there. Without root it
 # names the missing ones and the command that installs them, and exits 2. --cuda also puts the headers
-# and libraries of cuBLAS and NCCL under build-cuda/nvidia, where the system has none (the toolkit
-# itself, nvcc, is not installed).
+# and libraries of cuBLAS and NCCL for nvcc's CUDA, 12 or 13, under build-cuda/nvidia, where neither
+# the system nor the toolkit has them (the toolkit itself, nvcc, is not installed).
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -24,11 +24,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# fetch_wheel NAME==VERSION FILE: unpacks the wheel into build-cuda/nvidia, unless FILE is there already.
+# fetch_wheel NAME==VERSION FILE HEADER: unpacks the wheel into build-cuda/nvidia, unless FILE is there already, or
+# the toolkit or the system has library and header.
 fetch_wheel() {
     local wheel=$1 file=$2 dir=$ROOT/build-cuda/nvidia work python=/usr/bin/python3
     [ ! -e "$dir/$file" ] || return 0
-    ! ldconfig -p 2>/dev/null | grep -q "${file##*/}" || [ ! -e "/usr/include/${3-none}" ] || return 0
+    ! ldconfig -p 2>/dev/null | grep -q "${file##*/}" || [ ! -e "/usr/include/$3" ] || return 0
+    [ ! -e "$toolkit/lib64/${file##*/}" ] || [ ! -e "$toolkit/include/$3" ] || return 0
     "$python" -m pip --version >/dev/null 2>&1 || python=python3
     "$python" -m pip --version >/dev/null 2>&1 || DIE_CODE=2 die "no pip; jobs/install.sh installs it (python3-pip)"
     mkdir -p "$dir"
@@ -45,9 +47,20 @@ fetch_wheel() {
     rm -rf "$work"
     [ -e "$dir/$file" ] || die "$wheel does not hold $file"
 }
+# cuBLAS of another CUDA than nvcc's would want another driver.
 if [ -n "$cuda" ]; then
-    fetch_wheel nvidia-cublas==13.1.0.3 cu13/lib/libcublasLt.so.13 cublasLt.h
-    fetch_wheel nvidia-nccl-cu13==2.32.3 nccl/lib/libnccl.so.2 nccl.h
+    nvcc=$(readlink -f "${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}" || true)
+    toolkit=${nvcc%/bin/nvcc}
+    case $("$nvcc" --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\..*/\1/p') in
+    12)
+        fetch_wheel nvidia-cublas-cu12==12.8.4.1 cublas/lib/libcublasLt.so.12 cublasLt.h
+        fetch_wheel nvidia-nccl-cu12==2.32.3 nccl/lib/libnccl.so.2 nccl.h
+        ;;
+    *)
+        fetch_wheel nvidia-cublas==13.1.0.3 cu13/lib/libcublasLt.so.13 cublasLt.h
+        fetch_wheel nvidia-nccl-cu13==2.32.3 nccl/lib/libnccl.so.2 nccl.h
+        ;;
+    esac
 fi
 
 find_missing() {

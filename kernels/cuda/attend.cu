@@ -14,12 +14,8 @@ static_assert(CU_TILE * LANES == CU_THREADS, "eight threads a row");
 #define LOWEST (-3.0e38f)
 #define LOG2E 1.4426950408889634f
 
-#ifdef __CUDACC__
 #define ROOM(kernel, bytes)                                                                        \
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
-#else
-#define ROOM(kernel, bytes) ((void)(bytes))
-#endif
 
 /* Sum and maximum over the eight threads of a row. */
 __device__ static inline float row_sum(float value) {

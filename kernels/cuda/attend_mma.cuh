@@ -138,12 +138,8 @@ static inline int lies_wide(const cu_mat &m) {
     return ((uintptr_t)m.data & 15) == 0 && m.stride % 8 == 0;
 }
 
-#ifdef __CUDACC__
 #define ROOM(kernel, bytes)                                                                        \
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
-#else
-#define ROOM(kernel, bytes) ((void)(bytes))
-#endif
 
 /* Calls launch<hd / 16>(…) for the sizes that there are kernels for. */
 #define CU_BY_HEAD_SIZE(hd, launch, ...)                                                           \

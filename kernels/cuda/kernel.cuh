@@ -14,7 +14,8 @@
 #else
 #include "../simt/simt.h"
 #define CU_LAUNCH(kernel, grid, block, shared, queue, ...)                                         \
-    simt_launch_of(#kernel, grid, block, shared, cu_stream(queue), [=] { kernel(__VA_ARGS__); })
+    simt_launch_of(#kernel, (const void *)(kernel), grid, block, shared, cu_stream(queue),         \
+                   [=] { kernel(__VA_ARGS__); })
 #define CU_SHARED(type, name) type *name = (type *)simt_shared()
 #define CU_UNROLL
 #endif

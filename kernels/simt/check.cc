@@ -99,6 +99,13 @@ void use(uintptr_t key, bool write, bool is_shared) {
 
 extern "C" char __data_start, _end; /* the linker's: static shared memory lies between */
 
+/* A card reads and writes nothing across its own size. */
+void aligned(const void *at, size_t bytes, bool write) {
+    if (!simt.running || !simt.checking || (uintptr_t)at % bytes == 0) return;
+    simt_breach("%s: misaligned: thread %d of block %u %s %zu bytes at %p", simt.kernel,
+                simt.thread, simt.block_number, write ? "writes" : "reads", bytes, at);
+}
+
 void access(const void *at, size_t bytes, bool write) {
     if (!simt.running || !simt.checking) return;
     const char *p = (const char *)at;
@@ -124,7 +131,14 @@ void access(const void *at, size_t bytes, bool write) {
 
 #define ACCESS(kind, n, write)                                                                     \
     void __tsan_##kind##n(void *at);                                                               \
-    void __tsan_##kind##n(void *at) { access(at, n, write); }
+    void __tsan_##kind##n(void *at) {                                                              \
+        aligned(at, n, write);                                                                     \
+        access(at, n, write);                                                                      \
+    }
+/* What the compiler put together itself, of parts that are aligned. */
+#define UNALIGNED(kind, n, write)                                                                  \
+    void __tsan_unaligned_##kind##n(void *at);                                                     \
+    void __tsan_unaligned_##kind##n(void *at) { access(at, n, write); }
 extern "C" {
 ACCESS(read, 1, false)
 ACCESS(read, 2, false)
@@ -136,14 +150,14 @@ ACCESS(write, 2, true)
 ACCESS(write, 4, true)
 ACCESS(write, 8, true)
 ACCESS(write, 16, true)
-ACCESS(unaligned_read, 2, false)
-ACCESS(unaligned_read, 4, false)
-ACCESS(unaligned_read, 8, false)
-ACCESS(unaligned_read, 16, false)
-ACCESS(unaligned_write, 2, true)
-ACCESS(unaligned_write, 4, true)
-ACCESS(unaligned_write, 8, true)
-ACCESS(unaligned_write, 16, true)
+UNALIGNED(read, 2, false)
+UNALIGNED(read, 4, false)
+UNALIGNED(read, 8, false)
+UNALIGNED(read, 16, false)
+UNALIGNED(write, 2, true)
+UNALIGNED(write, 4, true)
+UNALIGNED(write, 8, true)
+UNALIGNED(write, 16, true)
 void __tsan_read_range(void *at, size_t n);
 void __tsan_write_range(void *at, size_t n);
 void __tsan_init();

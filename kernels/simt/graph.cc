@@ -84,8 +84,9 @@ cudaError_t simt_late_error() {
     return code;
 }
 
-void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t s,
-                 void (*run)(void *), void *argument, size_t bytes) {
+void simt_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
+                 cudaStream_t s, void (*run)(void *), void *argument, size_t bytes) {
+    if (!simt_is_launchable(name, kernel, grid, block, shared)) return;
     if (!simt_is_captured(s)) {
         simt_run(name, grid, block, shared, run, argument);
         return;

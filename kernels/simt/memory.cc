@@ -291,6 +291,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                               size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t s) {
+    if (width > to_pitch || width > from_pitch || to_pitch > INT32_MAX || from_pitch > INT32_MAX)
+        return cudaErrorInvalidPitchValue; /* memPitch of every card so far */
     return copy_on(s, copy{to, to_pitch, from, from_pitch, width, height, kind});
 }
 cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s) {
@@ -327,6 +329,7 @@ cudaError_t cudaDriverGetVersion(int *version) {
 }
 const char *cudaGetErrorString(cudaError_t code) {
     if (code == cudaErrorMemoryAllocation) return "out of memory";
+    if (code == cudaErrorInvalidPitchValue) return "invalid pitch";
     if (code == cudaErrorStreamCaptureUnsupported) return "not allowed while a stream is captured";
     if (code == cudaErrorStreamCaptureInvalidated) return "the capture was broken before";
     return code == cudaErrorLaunchFailure && text[0] ? text : "another error";

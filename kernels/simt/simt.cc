@@ -224,17 +224,17 @@ uint32_t block_at(uint32_t i, uint32_t n) {
     return (uint32_t)(((uint64_t)i * step + (uint64_t)order_of_all) % n);
 }
 
-bool is_launchable(dim3 grid, dim3 block, size_t shared) {
-    const unsigned n = block.x * block.y * block.z;
-    if (n == 0 || n > SIMT_THREADS_MOST || block.y != 1 || block.z != 1)
-        simt_breach("%s: blocks of %u x %u x %u threads", simt.kernel, block.x, block.y, block.z);
-    else if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
-        simt_breach("%s: a grid of %u x %u x %u blocks", simt.kernel, grid.x, grid.y, grid.z);
-    else if (shared > SIMT_SHARED_MOST)
-        simt_breach("%s: %zu bytes of shared memory", simt.kernel, shared);
-    else
-        return true;
-    return false;
+/* What kernels were allowed of shared memory. */
+struct allowance {
+    const void *kernel;
+    size_t bytes;
+} allowances[128];
+int n_allowances;
+
+size_t allowed(const void *kernel) {
+    for (int i = 0; i < n_allowances; i++)
+        if (allowances[i].kernel == kernel) return allowances[i].bytes;
+    return SIMT_SHARED_FREE;
 }
 
 bool get_memory() {
@@ -261,6 +261,31 @@ void simt_breach(const char *format, ...) {
     is_breached = true;
 }
 
+cudaError_t simt_allow(const void *kernel, int bytes) {
+    if (bytes < 0 || (size_t)bytes > SIMT_SHARED_MOST) return cudaErrorInvalidValue;
+    int i = 0;
+    while (i < n_allowances && allowances[i].kernel != kernel) i++;
+    if (i == (int)(sizeof allowances / sizeof *allowances)) return cudaErrorMemoryAllocation;
+    if (i == n_allowances) n_allowances++;
+    allowances[i] = {kernel, (size_t)bytes > SIMT_SHARED_FREE ? (size_t)bytes : SIMT_SHARED_FREE};
+    return cudaSuccess;
+}
+bool simt_is_launchable(const char *name, const void *kernel, dim3 grid, dim3 block,
+                        size_t shared) {
+    const unsigned n = block.x * block.y * block.z;
+    if (n == 0 || n > SIMT_THREADS_MOST || block.y != 1 || block.z != 1)
+        simt_breach("%s: blocks of %u x %u x %u threads", name, block.x, block.y, block.z);
+    else if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX || grid.y > 65535 ||
+             grid.z > 65535)
+        simt_breach("%s: a grid of %u x %u x %u blocks", name, grid.x, grid.y, grid.z);
+    else if (shared > allowed(kernel))
+        simt_breach("%s: %zu bytes of shared memory, and %zu are allowed (cudaFuncSetAttribute)",
+                    name, shared, allowed(kernel));
+    else
+        return true;
+    return false;
+}
+
 const char *simt_error(void) {
     if (!is_breached) return nullptr;
     memcpy(told_breach, first_breach, sizeof told_breach);
@@ -274,7 +299,7 @@ void simt_run(const char *name, dim3 grid, dim3 block, size_t shared, void (*run
               void *argument) {
     simt.kernel = name;
     simt_settle();
-    if (!is_launchable(grid, block, shared) || !get_memory()) return;
+    if (!get_memory()) return;
     simt.grid = grid;
     simt.block_dim = block;
     simt.n_threads = (int)block.x;

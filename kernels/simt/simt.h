@@ -11,7 +11,9 @@
  *   race    two threads use one address, one of them writes, and no barrier stands between; across
  *           blocks: in one launch at all. __syncwarp and shuffles order the threads of a warp.
  *   bounds  an address that is no device memory, no shared memory and not the thread's own.
- * Always found: barriers or shuffles that not all of their threads reach. */
+ *   misaligned  an address that is no multiple of what is read or written there.
+ * Always found: barriers or shuffles that not all of their threads reach, launches that a card
+ * refuses. */
 #ifndef PX_SIMT_H
 #define PX_SIMT_H
 
@@ -128,15 +130,15 @@ static inline void simt_copies_done() {
 void *simt_shared();
 typedef struct simt_stream *cudaStream_t;
 /* A captured stream keeps the launch, with a copy of the argument's bytes, for its graph. */
-void simt_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                 void (*run)(void *), void *argument, size_t bytes);
+void simt_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
+                 cudaStream_t stream, void (*run)(void *), void *argument, size_t bytes);
 template <typename F>
-static inline void simt_launch_of(const char *name, dim3 grid, dim3 block, size_t shared,
-                                  cudaStream_t stream, F body) {
+static inline void simt_launch_of(const char *name, const void *kernel, dim3 grid, dim3 block,
+                                  size_t shared, cudaStream_t stream, F body) {
     static_assert(__is_trivially_copyable(F), "kernels' arguments are plain values");
     simt_launch(
-        name, grid, block, shared, stream, [](void *it) { (*static_cast<F *>(it))(); }, &body,
-        sizeof body);
+        name, kernel, grid, block, shared, stream, [](void *it) { (*static_cast<F *>(it))(); },
+        &body, sizeof body);
 }
 
 /* --- the host's side of the tests --- */
@@ -163,6 +165,7 @@ enum {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
+    cudaErrorInvalidPitchValue = 12,
     cudaErrorNotReady = 600,
     cudaErrorLaunchFailure = 719,
     cudaErrorStreamCaptureUnsupported = 900,
@@ -217,6 +220,13 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s);
 cudaError_t cudaGetLastError();
+/* More than 48 KB of a launch's shared memory must have been allowed to its kernel. */
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+cudaError_t simt_allow(const void *kernel, int bytes);
+template <typename F>
+static inline cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute, int value) {
+    return simt_allow((const void *)kernel, value);
+}
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaDriverGetVersion(int *version);
 extern "C" {

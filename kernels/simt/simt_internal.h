@@ -5,7 +5,7 @@
 #include "simt.h"
 
 enum { SIMT_THREADS_MOST = 1024, SIMT_WARPS_MOST = SIMT_THREADS_MOST / 32 };
-enum : size_t { SIMT_STACK = 64 << 10, SIMT_SHARED_MOST = 227 << 10 };
+enum : size_t { SIMT_STACK = 64 << 10, SIMT_SHARED_MOST = 227 << 10, SIMT_SHARED_FREE = 48 << 10 };
 
 /* The launch that runs, for the checks. */
 struct simt_now {
@@ -23,6 +23,8 @@ extern simt_now simt;
 
 /* Keeps the first text. */
 void simt_breach(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Whether a card would launch this; else a breach. */
+bool simt_is_launchable(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared);
 /* Runs a kernel, now. */
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
               void *argument);

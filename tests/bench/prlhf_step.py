@@ -2,8 +2,8 @@
 """prlhf_step.py MODEL DATA N_PAIRS BATCH [THREADS]: the peer of train.sh. The P-DPO step of the P-RLHF reference code
 (Li et al. 2024) restated in PyTorch + PEFT: every pair twice (user and generic row), soft tokens after the first token,
 the frozen reference computed each step by switching the adapter off, one padded batch of whole sequences, bf16 weights.
-Prints one JSON line: pairs_per_s (first step left out), rss_gb, on a GPU (DEVICE=cuda) also its peak memory. Needs torch,
-transformers, peft."""
+Pairs that prismx leaves out by default are left out here: prompts over 470 tokens, sides over 770. Prints one JSON line:
+pairs_per_s (first step left out), rss_gb, on a GPU (DEVICE=cuda) also its peak memory. Needs torch, transformers, peft."""
 import json
 import os
 import resource
@@ -19,7 +19,7 @@ MODEL, DATA, N, BATCH = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv
 DEVICE = os.environ.get("DEVICE", "cpu")
 torch.set_default_device(DEVICE)
 torch.set_num_threads(int(sys.argv[5]) if len(sys.argv) > 5 else 2)
-TOKENS, BANK, ALPHA, BETA, MAX_TOKENS = 10, 10, 0.5, 0.5, 770
+TOKENS, BANK, ALPHA, BETA, MAX_PROMPT, MAX_TOKENS = 10, 10, 0.5, 0.5, 470, 770
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
 base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16).to(DEVICE)
 embed = base.get_input_embeddings()
@@ -46,13 +46,17 @@ def read_pairs():
 def encode(past, answer):
     ids = lambda messages, prompt: tokenizer.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=prompt, return_dict=True)["input_ids"]
-    whole = ids(past + [{"role": "assistant", "content": answer}], False)
-    return whole[:MAX_TOKENS], len(ids(past, True))
+    return ids(past + [{"role": "assistant", "content": answer}], False), len(ids(past, True))
 
 
-pairs = [row for _, row in zip(range(N), read_pairs())]
+def fit(*sides):
+    return all(len(tokens) <= MAX_TOKENS and start <= MAX_PROMPT for tokens, start in sides)
+
+
+every = ((u, encode(past, c), encode(past, r)) for u, past, c, r in read_pairs())
+pairs = [row for _, row in zip(range(N), (row for row in every if fit(*row[1:])))]
 row_of = {user: i + 1 for i, user in enumerate(sorted({p[0] for p in pairs}))}
-coded = [(row_of[u], encode(past, c), encode(past, r)) for u, past, c, r in pairs]
+coded = [(row_of[u], c, r) for u, c, r in pairs]
 names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=names))
 torch.manual_seed(123)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # pack.sh [--from BUILD] [--tests] OUT: the program for GPUs with every shared library that it needs beyond CUDA, in one
 # folder of at most 60 MB, for a machine with a driver, Python and PyTorch and nothing else: OUT/prismx
-# there is the program. cuBLASLt and NCCL are taken from PyTorch's wheels (CUDA 13's), or from where PX_CUDA_LIBS
+# there is the program. cuBLASLt and NCCL are taken from PyTorch's wheels (of nvcc's CUDA), or from where PX_CUDA_LIBS
 # names folders of them. MPI works with one rank. Builds into build-pack for any processor with AVX2, or takes BUILD as
 # it is. --tests puts the operations' tests into OUT/tests too; tests/gpu/run.sh --packed OUT runs them.
 # Last it starts the packed program in a folder that is the whole machine to it, with device cpu.
@@ -43,7 +43,7 @@ strip --strip-unneeded "${programs[@]}"
 # --- libraries: the C library's apart, for machines whose own is older ---
 mkdir "$work/lib" "$work/libc"
 needed() { # as the build's own run path finds them, which the installed program has no longer
-    LD_LIBRARY_PATH=$ROOT/build-cuda/nvidia/cu13/lib:$ROOT/build-cuda/nvidia/nccl/lib:/usr/local/cuda/lib64 ldd "$@"
+    LD_LIBRARY_PATH=$ROOT/build-cuda/nvidia/cu13/lib:$ROOT/build-cuda/nvidia/cublas/lib:$ROOT/build-cuda/nvidia/nccl/lib:/usr/local/cuda/lib64 ldd "$@"
 }
 needed "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 } $1 ~ /^\/.*ld-linux/ { print $1, $1 }' | sort -u |
     while read -r name path; do
@@ -56,6 +56,7 @@ needed "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 } $1 ~ /^
     done
 ! needed "${programs[@]}" | grep 'not found' >&2 || die "libraries are missing here: see above"
 tar -C "$work" -czf "$out/lib.tar.gz" lib libc
+cublas=$(needed "$out/bin/prismx" | awk '$1 ~ /^libcublasLt/ { print $1 }')
 
 cat >"$out/with" <<'WITH'
 #!/bin/sh
@@ -103,6 +104,7 @@ cat >"$out/prismx" <<'PRISMX'
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 exec "$here/with" "$here/bin/prismx" "$@"
 PRISMX
+sed -i "s/libcublasLt\.so\.13/$cublas/g; s/CUDA 13 brings/CUDA ${cublas##*.} brings/" "$out/with"
 chmod +x "$out/with" "$out/prismx"
 bytes=$(du -sb --apparent-size "$out" | cut -f 1)
 [ "$bytes" -le 60000000 ] || die "$out is $bytes bytes: more than 60 MB"

@@ -4,7 +4,8 @@
 #include "simt.h"
 
 #define LAUNCH(kernel, grid, block, shared, ...)                                                   \
-    simt_launch_of(#kernel, grid, block, shared, nullptr, [=] { kernel(__VA_ARGS__); })
+    simt_launch_of(#kernel, (const void *)(kernel), grid, block, shared, nullptr,                  \
+                   [=] { kernel(__VA_ARGS__); })
 
 void *device_new(size_t bytes) {
     void *at = NULL;
@@ -168,6 +169,26 @@ void test_copies(uint32_t *out, const uint32_t *in, int how) {
 }
 
 void test_too_many_threads(int *out) { LAUNCH(blocks_write_one, 1, 2048, 0, out); }
+void test_grid(int *out, unsigned x, unsigned y) {
+    LAUNCH(blocks_write_one, dim3(x, y), 32, 0, out);
+}
+int test_shared(int *out, int bytes, int allowed) {
+    const cudaError_t code =
+        allowed ? cudaFuncSetAttribute(sum_dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       allowed)
+                : cudaSuccess;
+    LAUNCH(sum_dynamic, 1, 96, (size_t)bytes, out, out);
+    return code == cudaSuccess;
+}
+__global__ static void words(uint32_t *out, const char *in) {
+    out[threadIdx.x] = *(const uint32_t *)(in + 4 * threadIdx.x);
+}
+void test_words(uint32_t *out, const char *in) { LAUNCH(words, 1, 32, 0, out, in); }
+const char *test_pitch(void *to, const void *from, size_t pitch, size_t width) {
+    const cudaError_t code =
+        cudaMemcpy2DAsync(to, pitch, from, pitch, width, 2, cudaMemcpyDeviceToDevice, nullptr);
+    return code == cudaSuccess ? "" : cudaGetErrorString(code);
+}
 
 /* --- graphs --- */
 
@@ -185,7 +206,7 @@ __global__ static void store(int *out, int value) {
     if (threadIdx.x == 0) out[0] = value;
 }
 void graph_store(int *out, int value) {
-    simt_launch_of("store", 1, 32, 0, stream, [=] { store(out, value); });
+    simt_launch_of("store", (const void *)store, 1, 32, 0, stream, [=] { store(out, value); });
 }
 const char *graph_copy(void *to, const void *from, size_t bytes, int to_device) {
     return text_of(cudaMemcpyAsync(

@@ -54,6 +54,14 @@ enum {
 };
 void test_copies(uint32_t *out, const uint32_t *in, int how);
 void test_too_many_threads(int *out);
+void test_grid(int *out, unsigned x, unsigned y);
+/* Dynamic shared memory, of which `allowed` was asked for before (0: nothing); out [96]. 0: that
+ * much cannot be allowed. */
+int test_shared(int *out, int bytes, int allowed);
+/* out [32]: the words at `in`, aligned or not. */
+void test_words(uint32_t *out, const char *in);
+/* Two rows; "" or the error. */
+const char *test_pitch(void *to, const void *from, size_t pitch, size_t width);
 /* Between begin and end a stream is captured: out[0] = value, by a kernel; what else may be asked
  * for of a stream, each "" or the error. */
 const char *graph_begin(void);

@@ -202,6 +202,39 @@ static void copies_are_waited_for(void **state) {
     device_free(in), device_free(out);
 }
 
+/* What a card refuses, or fails at. */
+static void launches_are_refused(void **state) {
+    (void)state;
+    int *out = device_new(96 * sizeof *out);
+    char *bytes = device_new(256);
+    memset(out, 0, 96 * sizeof *out);
+    memset(bytes, 0, 256);
+    test_grid(out, 0, 1);
+    assert_found("a grid of 0 x 1", "blocks_write_one");
+    test_grid(out, 1, 65536);
+    assert_found("a grid of 1 x 65536", "blocks_write_one");
+    test_grid(out, 1, 1);
+    assert_nothing_found();
+    assert_true(test_shared(out, 49152, 0));
+    assert_nothing_found();
+    assert_true(test_shared(out, 49156, 0));
+    assert_found("49156 bytes of shared memory", "sum_dynamic");
+    assert_true(test_shared(out, 60000, 60000));
+    assert_nothing_found();
+    assert_true(test_shared(out, 60004, 0));
+    assert_found("60000 are allowed", "sum_dynamic");
+    assert_false(test_shared(out, 96, 228 << 10));
+    assert_nothing_found();
+    test_words((uint32_t *)out, bytes + 8);
+    assert_nothing_found();
+    test_words((uint32_t *)out, bytes + 2);
+    assert_found("misaligned", "words");
+    assert_string_equal(test_pitch(bytes, bytes + 128, 16, 12), "");
+    assert_string_equal(test_pitch(bytes, bytes + 128, 8, 12), "invalid pitch");
+    assert_string_equal(test_pitch(bytes, bytes + 128, (size_t)1 << 31, 12), "invalid pitch");
+    device_free(out), device_free(bytes);
+}
+
 /* Nothing happens while a stream is captured; a launch of the graph does what was asked for with
  * the arguments of then and what memory holds now, old or not. */
 static void graphs_keep_arguments(void **state) {
@@ -267,6 +300,7 @@ int main(void) {
         cmocka_unit_test_setup(fragments_multiply, set_up),
         cmocka_unit_test_setup(matrices_are_dealt, set_up),
         cmocka_unit_test_setup(copies_are_waited_for, set_up),
+        cmocka_unit_test_setup(launches_are_refused, set_up),
         cmocka_unit_test_setup(graphs_keep_arguments, set_up),
         cmocka_unit_test_setup(graphs_refuse, set_up),
     };
