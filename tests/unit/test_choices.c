@@ -60,13 +60,14 @@ static void choices_come_back(void **state) {
 
 static void broken_files_count_as_empty(void **state) {
     (void)state;
-    static const char *const texts[] = {"",
-                                        "\n",
-                                        "prismx products 2 m\n1 2 3\n",
-                                        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7\n",
-                                        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7 8 9\n",
-                                        "prismx products 1 m\n1 2 0 1 0 0 0 0 1 2 3 4 5 6 7 8\n",
-                                        "prismx products 2 m\nx\n"};
+    static const char *const texts[] = {
+        "",
+        "\n",
+        "prismx products 2 m\n1 2 3\n",
+        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7\n",
+        "prismx products 2 m\n1 2 0 1 0 0 0 0 0 1 2 3 4 5 6 7 8 9\n",
+        "prismx products 1 m\n1 2 0 1 0 0 0 0 1 2 3 4 5 6 7 8\n",
+        "prismx products 2 m\nx\n"};
     char path[1024];
     char *dir = temp_folder();
     snprintf(path, sizeof path, "%s/gemm.txt", dir);
