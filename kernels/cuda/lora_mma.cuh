@@ -26,6 +26,17 @@ __device__ static inline uint32_t kept_of(const cu_drop &drop, int64_t row, int6
     return kept;
 }
 
+/* Four values `step` apart, of which the first n are there; 0 for the others. */
+__device__ static inline void floats_of(float v[4], const float *at, int64_t step, int64_t n) {
+    if (step == 1 && n >= 4 && ((uintptr_t)at & 15) == 0) {
+        const float4 four = *(const float4 *)at;
+        v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+        return;
+    }
+    CU_UNROLL
+    for (int i = 0; i < 4; i++) v[i] = i < n ? at[i * step] : 0;
+}
+
 /* Four values in PARTS of bf16: a part has the leading eight bits of what the ones before it leave.
  * Three hold an f32 to its last bit, two to 2^-16 of it. */
 template <int PARTS>

@@ -9,28 +9,36 @@
 
 enum { ROWS = 16, TILES = LORA_PIECE / 8, PARTS = 2 };
 
-typedef uint64_t __attribute__((may_alias)) long_word;
-
-/* Four neighbours += those that are kept. */
-__device__ static inline void add_four(const cu_mat &y, int64_t row, int64_t column,
-                                       const float add[4], float scale, uint32_t kept) {
+/* A row's piece += the sums of its columns that are kept, four neighbours of each 16 a lane: all
+ * are read before the first is written. */
+__device__ static inline void add_row(const cu_mat &y, int64_t row, int64_t column,
+                                      const float c[TILES][4], int half, float scale,
+                                      uint32_t kept) {
     uint16_t *at = (uint16_t *)y.data + row * y.stride + column;
-    if (column + 4 <= y.cols && ((uintptr_t)at & 7) == 0) {
-        const uint64_t before = *(const long_word *)at;
-        uint64_t after = 0;
-        CU_UNROLL
-        for (int i = 0; i < 4; i++) {
-            const float old = cu_widen((uint16_t)(before >> 16 * i));
-            const float sum = kept >> 8 * i & 1 ? fmaf(scale, add[i], old) : old;
-            after |= (uint64_t)cu_narrow(sum) << 16 * i;
-        }
-        *(long_word *)at = after;
-        return;
-    }
+    const bool wide = ((uintptr_t)at & 7) == 0;
+    uint64_t before[TILES / 2];
     CU_UNROLL
-    for (int i = 0; i < 4; i++)
-        if (column + i < y.cols && (kept >> 8 * i & 1))
-            at[i] = cu_narrow(fmaf(scale, add[i], cu_widen(at[i])));
+    for (int s = 0; s < TILES / 2; s++)
+        before[s] = wide && column + 16 * s + 4 <= y.cols ? *(const long_word *)(at + 16 * s) : 0;
+    CU_UNROLL
+    for (int s = 0; s < TILES / 2; s++) {
+        const float add[4] = {c[2 * s][2 * half], c[2 * s][2 * half + 1], c[2 * s + 1][2 * half],
+                              c[2 * s + 1][2 * half + 1]};
+        if (wide && column + 16 * s + 4 <= y.cols) {
+            float sum[4];
+            CU_UNROLL
+            for (int i = 0; i < 4; i++) {
+                const float old = cu_widen((uint16_t)(before[s] >> 16 * i));
+                sum[i] = kept >> (8 * i + s) & 1 ? fmaf(scale, add[i], old) : old;
+            }
+            *(long_word *)(at + 16 * s) =
+                pair_of(sum[0], sum[1]) | (uint64_t)pair_of(sum[2], sum[3]) << 32;
+            continue;
+        }
+        for (int i = 0; i < 4; i++)
+            if (column + 16 * s + i < y.cols && (kept >> (8 * i + s) & 1))
+                at[16 * s + i] = cu_narrow(fmaf(scale, add[i], cu_widen(at[16 * s + i])));
+    }
 }
 
 /* u's values of 16 ranks from k on, for rows g and g + 8: lane % 4 has ranks k + 4t … + 3. */
@@ -41,9 +49,7 @@ __device__ static inline void left_of(uint32_t left[PARTS][4], const lora_ranks 
         const int64_t at = row + 8 * half;
         uint32_t parts[PARTS][2];
         float v[4];
-        CU_UNROLL
-        for (int i = 0; i < 4; i++)
-            v[i] = at < rows && k + i < u.r ? u.data[at * u.R + u.first + k + i] : 0;
+        floats_of(v, u.data + at * u.R + u.first + k, 1, at < rows ? u.r - k : 0);
         split_of<PARTS>(parts, v);
         CU_UNROLL
         for (int part = 0; part < PARTS; part++) {
@@ -69,9 +75,8 @@ __global__ static void __launch_bounds__(CU_THREADS, 3)
             uint32_t right[PARTS][2];
             float v[4];
             if (column + tile / 2 * 16 >= y.cols) continue;
-            CU_UNROLL
-            for (int i = 0; i < 4; i++)
-                v[i] = o < y.cols && k + i < u.r ? w.data[(k + i) * w.rank_step + o * w.step] : 0;
+            floats_of(v, w.data + k * w.rank_step + o * w.step, w.rank_step,
+                      o < y.cols ? u.r - k : 0);
             split_of<PARTS>(right, v);
             mma(c[tile], left[0], right[1]);
             mma(c[tile], left[1], right[0]);
@@ -81,14 +86,8 @@ __global__ static void __launch_bounds__(CU_THREADS, 3)
     CU_UNROLL
     for (int half = 0; half < 2; half++) {
         if (row + 8 * half >= y.rows) continue;
-        const uint32_t kept = kept_of(drop, row + 8 * half, blockIdx.y);
-        CU_UNROLL
-        for (int s = 0; s < TILES / 2; s++) {
-            const float add[4] = {c[2 * s][2 * half], c[2 * s][2 * half + 1],
-                                  c[2 * s + 1][2 * half], c[2 * s + 1][2 * half + 1]};
-            const int64_t first = column + 16 * s + 4 * t;
-            if (first < y.cols) add_four(y, row + 8 * half, first, add, drop.scale, kept >> s);
-        }
+        add_row(y, row + 8 * half, column + 4 * t, c, half, drop.scale,
+                kept_of(drop, row + 8 * half, blockIdx.y));
     }
 }
 int cu_lora_up_mma(cu_queue *q, cu_mat y, lora_ranks u, lora_weight w, cu_drop drop) {

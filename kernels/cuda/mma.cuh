@@ -58,6 +58,7 @@ static inline void copies_done() { simt_copies_done(); }
 #endif
 
 typedef uint32_t __attribute__((may_alias)) word;
+typedef uint64_t __attribute__((may_alias)) long_word;
 /* Two neighbouring values: in one word where it may be read so. */
 __device__ static inline uint32_t pair_at(const void *data, int64_t i) {
     const uint16_t *p = (const uint16_t *)data + i;

@@ -36,6 +36,10 @@ struct dim3 {
     constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
 /* --- where a thread is; constant for its whole life --- */
 __attribute__((const)) unsigned simt_thread_x();
 __attribute__((const)) dim3 simt_block();

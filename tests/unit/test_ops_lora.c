@@ -138,6 +138,21 @@ static void many_rows_match_reference(void **state) {
     }
 }
 
+/* Inputs that are summed in more stretches than a block has warps, the last of them short. */
+static void long_rows_match_reference(void **state) {
+    (void)state;
+    const int64_t T = 3, widths_here[] = {px_test_is_checked() ? 300 : 4396, 513};
+    const lora_setting *setting = &settings[2];
+    for (size_t i = 0; i < PX_COUNT(widths_here); i++) {
+        const int64_t n = widths_here[i];
+        ops_case c = {.T = T, .row_alone = true, .more = setting, .keys = keys_of(T)};
+        ops_add(&c, T, setting->R, 0, PX_F32, OPS_ROW, 1);
+        ops_add(&c, T, n, 4, PX_BF16, OPS_IN | OPS_ROW, 1 - setting->p);
+        ops_add(&c, setting->R, n, 0, PX_F32, OPS_IN, 1 / sqrt((double)n));
+        ops_check("lora_down", &c, run_down, 8e-6);
+    }
+}
+
 static void backwards_are_gradients(void **state) {
     (void)state;
     static const lora_setting setting = {5, {5, 2, 3, 0.5f}, 0.3};
@@ -262,6 +277,7 @@ int main(void) {
         cmocka_unit_test(up_backward_matches_reference),
         cmocka_unit_test(down_backward_matches_reference),
         cmocka_unit_test(many_rows_match_reference),
+        cmocka_unit_test(long_rows_match_reference),
         cmocka_unit_test(backwards_are_gradients),
         cmocka_unit_test(small_digits_count),
         cmocka_unit_test(dropout_draws_its_share),
