@@ -10,7 +10,7 @@
 
 #include "engine_internal.h"
 
-enum { MOST_POSITIONS = 1 << 24, DEFAULT_REQUEST = 2048 };
+enum { MOST_POSITIONS = 1 << 24 };
 
 /* --- settings --- */
 
@@ -66,44 +66,16 @@ px_err *px_request_key(const char *id, int64_t sample, uint64_t *out) {
 
 /* --- opening --- */
 
-/* Positions of the cache, in pages. */
-static int64_t pages_of(const px_engine *e, const px_engine_setup *setup, const px_shape *shape) {
-    int64_t tokens = setup->cache_tokens;
-    const int64_t positions = PX_MIN(shape->max_positions, MOST_POSITIONS);
-    if (tokens == 0) tokens = (int64_t)e->batch * PX_MIN(positions, DEFAULT_REQUEST);
-    return PX_MIN(tokens / PX_PAGE + e->batch + 1, INT32_MAX / PX_PAGE);
-}
-
 /* On a GPU: all that the engine will take of it, at once and before anything is read. */
 static px_err *reserve(px_engine *e, const px_engine_setup *setup, const px_shape *shape) {
     if (!px_memory_is_apart(e->stream)) return NULL;
-    const px_config *config = setup->config;
-    const int64_t pages = pages_of(e, setup, shape), rows = PX_MAX(ENGINE_ROWS, e->batch);
-    const px_type type = config->precision == PX_PRECISION_F32 ? PX_F32 : PX_BF16;
-    const int64_t cache = px_card_cache(
-        (px_cache_shape){type, shape->n_layers, shape->n_kv_heads, shape->head_dim, pages});
-    const px_model_card model = px_model_card_of(config, shape, PX_MODEL_GENERATE,
-                                                 PX_MIN(shape->max_positions, pages * PX_PAGE));
-    const bool full = config->full_finetune;
-    const int64_t adapters = full ? 0 : (int64_t)px_model_trained(config, shape) * 4;
-    const px_card_slot work = {.type = type,
-                               .rows = rows,
-                               .wanted = e->batch,
-                               .soft = (int64_t)e->batch * e->soft,
-                               .d = shape->d,
-                               .n_heads = shape->n_heads,
-                               .vocab = shape->vocab,
-                               .staged = model.staged,
-                               .steps = true};
-    const int64_t scratch = px_card_scratch(&work), weights = model.weights + model.positions;
-    const int64_t pass = px_pass_card(config, shape, rows, e->batch, PX_MODEL_GENERATE);
-    const int64_t tables = px_card_round(rows, work.soft * shape->d, pages);
-    const int64_t rest =
-        (adapters ? px_card_piece(adapters) : 0) + pass + tables + px_card_piece(scratch);
-    PX_TRY(px_memory_reserve(e->stream, (size_t)(weights + cache + rest), (size_t)scratch),
+    const px_engine_card card =
+        px_engine_card_of(setup->config, shape, e->batch, setup->cache_tokens, e->soft);
+    PX_TRY(px_memory_reserve(e->stream, (size_t)card.region, (size_t)card.scratch),
            "the GPU's memory: weights %.3f GB (precision q8_0 or q4_1 makes them smaller), cache "
            "%.3f (generate.cache_tokens, generate.batch), the rest %.3f",
-           (double)weights / 1e9, (double)cache / 1e9, (double)rest / 1e9);
+           (double)card.weights / 1e9, (double)card.cache / 1e9,
+           (double)(card.region - card.weights - card.cache) / 1e9);
     return NULL;
 }
 
@@ -140,7 +112,7 @@ static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
     e->vocab = shape->vocab;
     e->positions = PX_MIN(shape->max_positions, MOST_POSITIONS);
     e->rows_max = PX_MAX(ENGINE_ROWS, e->batch);
-    const int64_t pages = pages_of(e, setup, shape);
+    const int64_t pages = px_engine_pages(shape, e->batch, setup->cache_tokens);
     PX_PASS(pool_init(&e->pool, (int32_t)pages));
     PX_PASS(px_model_cache(e->model, pages, &e->cache));
     e->counts.cache_bytes = pages * px_cache_page_bytes(px_model_cache_shape(e->model, pages));

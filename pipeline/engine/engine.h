@@ -73,6 +73,21 @@ typedef struct {
     int64_t cache_tokens; /* positions that the cache holds; 0: what batch requests of 2048 take */
 } px_engine_setup;
 PX_CHECKED px_err *px_engine_open(const px_engine_setup *setup, px_engine **out);
+
+/* What px_engine_open takes of a card, in bytes; for plans too. */
+typedef struct {
+    int64_t weights, adapters, cache, activations, scratch;
+    int64_t region;  /* what is reserved at once: all of these */
+    int64_t besides; /* an allowance for CUDA and its libraries */
+    int64_t peak;
+    int64_t pages; /* of the cache */
+} px_engine_card;
+/* batch, cache_tokens as in px_engine_setup; soft: tokens before the prompt of a person. */
+px_engine_card px_engine_card_of(const px_config *config, const px_shape *shape, int64_t batch,
+                                 int64_t cache_tokens, int64_t soft);
+/* Pages of the cache of such an engine. */
+int64_t px_engine_pages(const px_shape *shape, int64_t batch, int64_t cache_tokens);
+
 void px_engine_close(px_engine *engine);
 /* The run, or NULL for a base model. Borrowed. */
 const px_run *px_engine_run(const px_engine *engine);

@@ -65,6 +65,14 @@ typedef struct {
 PX_CHECKED px_err *px_score_all(const px_scorer *scorer, const int32_t *pairs, const int32_t *users,
                                 int32_t n_pairs, const char *label, double *logps);
 
+/* What px_score_reserve takes of a card, in bytes; for plans too. conversation: tokens of the
+ * largest. */
+typedef struct {
+    int64_t weights, adapters, activations, scratch;
+    int64_t region; /* all of these */
+} px_score_card;
+px_score_card px_score_card_of(const px_config *config, const px_shape *shape, int64_t conversation,
+                               bool adapters);
 /* On a GPU: takes at once all that a model and px_score_all over this corpus will hold, before
  * px_model_new; with `adapters` a run's. Nothing on the CPU. */
 PX_CHECKED px_err *px_score_reserve(px_stream *s, const px_config *config, const px_shape *shape,
