@@ -7,7 +7,7 @@
  * on its tile, the tree, or whether the keys lie in a cache. Eight threads share a row. In the
  * backward a row that sees a key lies between it and the end of its segment's subtree: one range of
  * rows. */
-#include "kernel.cuh"
+#include "wide.cuh"
 
 enum { LANES = 8, EACH = CU_KEYS / LANES, PARTS = 32 };
 static_assert(CU_TILE * LANES == CU_THREADS, "eight threads a row");
@@ -151,10 +151,13 @@ __global__ static void means(cu_attend_back b) {
     const int64_t H = b.forward.H, hd = b.forward.hd, t = blockIdx.x;
     const int64_t h = (int64_t)blockIdx.y * CU_WARPS + threadIdx.x / 32, first = h * hd;
     if (h >= H) return;
-    float sum = 0;
-    for (int64_t c = threadIdx.x % 32 * 2; c < hd; c += 64)
-        for (int64_t e = c; e < cu_least(c + 2, hd); e++)
-            sum = fmaf(cu_get(b.dout, t, first + e), cu_get(b.forward.out, t, first + e), sum);
+    float sum = 0, d[8], o[8];
+    for (int64_t c = threadIdx.x % 32 * 8; c < hd; c += 256) {
+        load_8(d, b.dout, t, first + c, first + hd);
+        load_8(o, b.forward.out, t, first + c, first + hd);
+        CU_UNROLL
+        for (int i = 0; i < 8; i++) sum = fmaf(d[i], o[i], sum);
+    }
     sum = cu_warp_sum(sum);
     if (threadIdx.x % 32 == 0) b.mean[t * H + h] = sum;
 }
@@ -263,16 +266,21 @@ void cu_attention_backward(cu_queue *q, const cu_attend_back *b) {
 /* --- cache --- */
 
 __global__ static void put_cache(cu_put_cache to, cu_mat k, cu_mat v) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n >= k.rows * k.cols) return;
-    const int64_t t = n / k.cols, j = n % k.cols;
-    if (to.places[t] < 0) return;
-    const int64_t at = to.places[t] + to.layer + j / to.hd * 64 * to.hd + j % to.hd;
-    cu_store(to.k, k.bf16, at, cu_get(k, t, j));
-    cu_store(to.v, v.bf16, at, cu_get(v, t, j));
+    const int pieces = (to.hd + 7) / 8, n = (int)(blockIdx.y * CU_THREADS + threadIdx.x);
+    const int64_t t = blockIdx.x, head = n / pieces, j = n % pieces * 8;
+    const int64_t from = head * to.hd + j, end = (head + 1) * to.hd;
+    if (head >= to.n_kv_heads || to.places[t] < 0) return;
+    const int64_t at = to.places[t] + to.layer + head * 64 * to.hd; /* the head's row there */
+    const cu_mat keys = {to.k, 1, to.hd, 0, k.bf16, 0}, values = {to.v, 1, to.hd, 0, v.bf16, 0};
+    float x[8];
+    load_8(x, k, t, from, end);
+    store_8(keys, 0, at + j, at + to.hd, x);
+    load_8(x, v, t, from, end);
+    store_8(values, 0, at + j, at + to.hd, x);
 }
 void cu_cache_put(cu_queue *q, cu_put_cache to, cu_mat k, cu_mat v) {
-    const int64_t n = k.rows * k.cols;
-    if (n == 0) return;
-    CU_LAUNCH(put_cache, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, to, k, v);
+    const int64_t units = (int64_t)to.n_kv_heads * ((to.hd + 7) / 8);
+    const dim3 grid((unsigned)k.rows, cu_blocks(units, CU_THREADS));
+    if (k.rows == 0 || k.cols == 0) return;
+    CU_LAUNCH(put_cache, grid, CU_THREADS, 0, q, to, k, v);
 }

@@ -1,16 +1,19 @@
 /* rows.cu - embeddings and rows, the optimiser, sums of squares. */
-#include "kernel.cuh"
+#include "wide.cuh"
 
 __global__ static void embed(cu_mat y, const int32_t *ids, cu_mat table, const float *soft) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n >= y.rows * y.cols) return;
-    const int64_t i = n / y.cols, j = n % y.cols, id = ids[i];
-    cu_put(y, i, j, id >= 0 ? cu_get(table, id, j) : soft[(-1 - id) * y.cols + j]);
+    const int64_t i = blockIdx.x, first = piece_at(), id = ids[i];
+    float v[8];
+    if (first >= y.cols) return;
+    if (id >= 0)
+        load_8(v, table, id, first, y.cols);
+    else
+        floats_8(v, soft + (-1 - id) * y.cols + first, y.cols - first);
+    store_8(y, i, first, y.cols, v);
 }
 void cu_embed(cu_queue *q, cu_mat y, const int32_t *ids, cu_mat table, const float *soft) {
-    const int64_t n = y.rows * y.cols;
-    if (n == 0) return;
-    CU_LAUNCH(embed, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, y, ids, table, soft);
+    if (y.rows == 0 || y.cols == 0) return;
+    CU_LAUNCH(embed, pieces_grid(y), CU_THREADS, 0, q, y, ids, table, soft);
 }
 
 /* A thread takes a column and goes through the rows in order. */
@@ -30,41 +33,42 @@ void cu_embed_backward(cu_queue *q, float *dsoft, float *dtable, const int32_t *
     CU_LAUNCH(embed_back, cu_blocks(dy.cols, CU_THREADS), CU_THREADS, 0, q, dsoft, dtable, ids, dy);
 }
 
+/* Row `from` of x becomes row `to` of y. */
+__device__ static inline void copy_piece(const cu_mat &y, int64_t to, const cu_mat &x,
+                                         int64_t from) {
+    const int64_t first = piece_at();
+    float v[8];
+    if (first >= y.cols) return;
+    load_8(v, x, from, first, y.cols);
+    store_8(y, to, first, y.cols, v);
+}
 __global__ static void gather(cu_mat y, cu_mat x, const int32_t *rows) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n >= y.rows * y.cols) return;
-    cu_put(y, n / y.cols, n % y.cols, cu_get(x, rows[n / y.cols], n % y.cols));
+    copy_piece(y, blockIdx.x, x, rows[blockIdx.x]);
 }
 void cu_gather(cu_queue *q, cu_mat y, cu_mat x, const int32_t *rows) {
-    const int64_t n = y.rows * y.cols;
-    if (n == 0) return;
-    CU_LAUNCH(gather, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, y, x, rows);
+    if (y.rows == 0 || y.cols == 0) return;
+    CU_LAUNCH(gather, pieces_grid(y), CU_THREADS, 0, q, y, x, rows);
 }
 
 __global__ static void clear(cu_mat m) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n < m.rows * m.cols) cu_put(m, n / m.cols, n % m.cols, 0);
+    const float none[8] = {0};
+    if (piece_at() < m.cols) store_8(m, blockIdx.x, piece_at(), m.cols, none);
 }
 __global__ static void scatter(cu_mat dx, cu_mat dy, const int32_t *rows) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n >= dy.rows * dy.cols) return;
-    cu_put(dx, rows[n / dy.cols], n % dy.cols, cu_get(dy, n / dy.cols, n % dy.cols));
+    copy_piece(dx, rows[blockIdx.x], dy, blockIdx.x);
 }
 void cu_scatter(cu_queue *q, cu_mat dx, cu_mat dy, const int32_t *rows) {
-    const int64_t n = dx.rows * dx.cols, m = dy.rows * dy.cols;
-    if (n) CU_LAUNCH(clear, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, dx);
-    if (m) CU_LAUNCH(scatter, cu_blocks(m, CU_THREADS), CU_THREADS, 0, q, dx, dy, rows);
+    if (dx.rows == 0 || dx.cols == 0) return;
+    CU_LAUNCH(clear, pieces_grid(dx), CU_THREADS, 0, q, dx);
+    if (dy.rows) CU_LAUNCH(scatter, pieces_grid(dy), CU_THREADS, 0, q, dx, dy, rows);
 }
 
 __global__ static void convert(cu_mat to, cu_mat from) {
-    const int64_t n = (int64_t)blockIdx.x * CU_THREADS + threadIdx.x;
-    if (n >= to.rows * to.cols) return;
-    cu_put(to, n / to.cols, n % to.cols, cu_get(from, n / to.cols, n % to.cols));
+    copy_piece(to, blockIdx.x, from, blockIdx.x);
 }
 void cu_convert(cu_queue *q, cu_mat to, cu_mat from) {
-    const int64_t n = to.rows * to.cols;
-    if (n == 0) return;
-    CU_LAUNCH(convert, cu_blocks(n, CU_THREADS), CU_THREADS, 0, q, to, from);
+    if (to.rows == 0 || to.cols == 0) return;
+    CU_LAUNCH(convert, pieces_grid(to), CU_THREADS, 0, q, to, from);
 }
 
 /* In float64 but for what is stored: the corrections of the first steps lose digits in f32. */

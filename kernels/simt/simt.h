@@ -36,9 +36,16 @@ struct dim3 {
     constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-struct alignas(16) float4 {
+struct __attribute__((may_alias, aligned(16))) float4 {
     float x, y, z, w;
 };
+struct __attribute__((may_alias, aligned(16))) uint4 {
+    uint32_t x, y, z, w;
+};
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
+    return {x, y, z, w};
+}
 
 /* --- where a thread is; constant for its whole life --- */
 __attribute__((const)) unsigned simt_thread_x();

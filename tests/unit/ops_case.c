@@ -82,6 +82,36 @@ static void run_on(const char *backend, int threads, ops_case *c, ops_run *run) 
     px_stream_close(s);
 }
 
+/* The same with all matrices in a GPU's memory, `off` values behind where a piece begins. */
+static void run_there(ops_case *c, int off, ops_run *run) {
+    px_stream *s = NULL;
+    void *pieces[OPS_SLOTS] = {NULL};
+    px_assert_ok(px_stream_open(px_test_backend(), 1, &s));
+    for (int n = 0; n < c->n_slots; n++) {
+        ops_slot *slot = &c->slots[n];
+        const size_t shift = (size_t)off * px_type_size(slot->m.type);
+        px_assert_ok(px_memory_new(s, slot->bytes + shift, &pieces[n]));
+        px_memory_copy(s, (char *)pieces[n] + shift, slot->block, slot->bytes);
+        slot->m.data = (char *)pieces[n] + shift + GUARD;
+    }
+    run(s, c);
+    for (int n = 0; n < c->n_slots; n++) {
+        ops_slot *slot = &c->slots[n];
+        px_memory_copy(s, slot->block, (char *)slot->m.data - GUARD, slot->bytes);
+        px_memory_free(s, pieces[n]);
+        slot->m.data = slot->block + GUARD;
+    }
+    px_assert_ok(px_stream_ok(s));
+    px_stream_close(s);
+}
+static bool is_apart(void) {
+    px_stream *s = NULL;
+    px_assert_ok(px_stream_open(px_test_backend(), 1, &s));
+    const bool apart = px_memory_is_apart(s);
+    px_stream_close(s);
+    return apart;
+}
+
 static void near(const char *name, const ops_case *got, const ops_case *want, double tol) {
     for (int n = 0; n < got->n_slots; n++) {
         const px_mat g = got->slots[n].m, w = want->slots[n].m;
@@ -137,7 +167,13 @@ void ops_check(const char *name, ops_case *c, ops_run *run, double tol) {
             memcmp(c->slots[n].block, got.slots[n].block, c->slots[n].bytes) != 0)
             fail_msg("%s: slot %d is an input and was written", name, n);
     }
-    for (int threads = 2; threads <= 3; threads++) {
+    for (int off = 0; off < 2 && is_apart(); off++) {
+        ops_case there = copy_of(c);
+        run_there(&there, off, run);
+        same_bits(name, off ? "rows that begin anywhere" : "rows on the card", &there, &got);
+        ops_free(&there);
+    }
+    for (int threads = 2; threads <= 3 && !is_apart(); threads++) {
         ops_case again = copy_of(c);
         run_on(px_test_backend(), threads, &again, run);
         same_bits(name, threads == 2 ? "2 threads" : "3 threads", &again, &got);

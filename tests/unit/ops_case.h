@@ -42,7 +42,8 @@ void ops_put(px_mat m, int64_t i, int64_t j, double value);
 void ops_free(ops_case *c);
 /* Runs on the reference and on the backend under test with 1, 2, 3 threads: |got - ref| <= tol (1 +
  * |ref|) in every element that is not OPS_IN, inputs and guards untouched, the same bits for all
- * threads, and each of a few rows the same bits alone. Frees the case. */
+ * threads (on a GPU: and for matrices in its memory, wherever their rows begin), and each of a few
+ * rows the same bits alone. Frees the case. */
 void ops_check(const char *name, ops_case *c, ops_run *run, double tol);
 /* d(Σ cotangent ∘ slot out)/d(slot in) by central differences of the reference, against `gradient`
  * [as slot in]: within tol (1 + |numeric|). The case keeps its values. */
