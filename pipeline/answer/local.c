@@ -304,8 +304,11 @@ static px_err *step(arm_run *r) {
 }
 
 static px_err *work(arm_run *r) {
+    enum { WARM = 32 }; /* passes that do things for the first time; for the debug log's rate */
     const char *name = r->a->how ? r->a->how->name : r->arm->name ? r->arm->name : "generate";
     const double began = px_now_s();
+    double warm_s = began;
+    int64_t warm_tokens = 0;
     px_progress_begin(&r->progress, name, r->n_mine, 0);
     for (int64_t pass = 0;; pass++) {
         PX_PASS(fill_places(r));
@@ -320,7 +323,12 @@ static px_err *work(arm_run *r) {
         const px_engine_counts n = px_engine_count(r->engine);
         px_progress_at(&r->progress, PX_MIN(r->taken + 1, r->n_mine) - r->n_open, "%.0f tokens/s",
                        (double)n.new_tokens / (px_now_s() - began));
+        if (pass == WARM) warm_s = px_now_s(), warm_tokens = n.new_tokens;
     }
+    const double warmed = px_now_s() - warm_s;
+    px_debug("%s: %.1f new tokens a second after the first %d steps, which took %.3f s", name,
+             (double)(px_engine_count(r->engine).new_tokens - warm_tokens) / PX_MAX(warmed, 1e-9),
+             warm_s > began ? WARM + 1 : 0, warm_s - began);
     r->sums->shared_tokens = px_engine_count(r->engine).shared_rows;
     px_progress_end(&r->progress, r->n_mine, "%lld new tokens", (long long)r->sums->new_tokens);
     return NULL;
