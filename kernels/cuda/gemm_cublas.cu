@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include <cublasLt.h>
-#include <cuda_runtime.h>
 
 #include "choices.h"
 #include "gemm.h"
+#include "kernel.cuh"
 
 enum { ROWS = 4096, FEW = 64, WORKSPACE = CU_WORKSPACE, PROPOSALS = 32 };
 /* Rows that a chosen algorithm must be good for: one, less than a tile, odd, many. */
@@ -45,6 +45,7 @@ static void open_choices(cu_gemms *g) {
     if (cudaGetDevice(&at) != cudaSuccess || cu_about(at, &card)) snprintf(card.name, 8, "unknown");
     snprintf(machine, sizeof machine, "%s, cuBLASLt %d", card.name, (int)cublasLtGetVersion());
     cu_choices_path(machine, path);
+    if (cublasLtGetVersion() == 0) path[0] = 0; /* kernels/simt's */
     g->choices = cu_choices_open(path, machine);
 }
 
@@ -52,10 +53,11 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
     cu_gemms *g = (cu_gemms *)calloc(1, sizeof *g);
     if (!g) return "out of memory";
     g->stream = (cudaStream_t)cu_stream_of(q);
-    g->workspace = cu_new(WORKSPACE);
+    g->workspace = cu_gemms_bytes() ? cu_new(WORKSPACE) : NULL;
     const cublasStatus_t status = cublasLtCreate(&g->handle);
     if (status == CUBLAS_STATUS_SUCCESS) open_choices(g);
-    if (status != CUBLAS_STATUS_SUCCESS || !g->workspace || !g->choices) {
+    const bool has_room = g->workspace || !cu_gemms_bytes();
+    if (status != CUBLAS_STATUS_SUCCESS || !has_room || !g->choices) {
         const char *why = status != CUBLAS_STATUS_SUCCESS ? "cuBLASLt does not start"
                           : g->choices ? "no device memory for cuBLASLt's workspace"
                                        : "out of memory";
@@ -67,7 +69,7 @@ const char *cu_gemms_open(cu_queue *q, cu_gemms **out) {
 }
 
 int64_t cu_gemms_version(void) { return (int64_t)cublasLtGetVersion(); }
-int64_t cu_gemms_bytes(void) { return WORKSPACE; }
+int64_t cu_gemms_bytes(void) { return cublasLtGetVersion() ? WORKSPACE : 0; }
 
 void cu_gemms_close(cu_gemms *g) {
     cu_choices_close(g->choices);
@@ -183,7 +185,7 @@ static const char *choose(cu_gemms *g, const cu_gemm *p, cublasLtMatmulAlgo_t *o
     const uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
     const size_t most = WORKSPACE;
     const uint32_t align[3] = {alignment(&p->b), alignment(&p->a), alignment(&p->c)};
-    const int64_t rows = p->a_turned ? p->c.rows : p->few ? FEW : ROWS;
+    const int64_t rows = p->a_turned ? p->c.rows : (int64_t)(p->few ? FEW : ROWS);
     cublasStatus_t status = call_new(&c, p, rows);
     if (!status) status = cublasLtMatmulPreferenceCreate(&c.preference);
     if (!status)

@@ -143,6 +143,15 @@ void cuda_done(px_stream *s) {
 
 void cuda_gemm(px_stream *s, cu_gemm product) {
     cuda_state *c = s->state;
-    if (product.c.rows == 0 || product.c.cols == 0) return;
+    const cu_mat to = product.c;
+    if (to.rows == 0 || to.cols == 0) return;
+    const bool narrows = to.bf16 && !product.a.bf16; /* cuBLASLt has no such product */
+    if (narrows) {
+        product.c = (cu_mat){NULL, to.rows, to.cols, to.cols, 0, 0};
+        product.c.data = cuda_room(s, (size_t)(to.rows * to.cols) * sizeof(float));
+        if (!product.c.data) return;
+        if (product.add) cu_convert(c->queue, product.c, to);
+    }
     cuda_note(s, cu_gemm_run(c->gemms, &product));
+    if (narrows) cu_convert(c->queue, to, product.c);
 }
