@@ -147,8 +147,9 @@ static void head(const run *r, const float *g, px_mat dx) {
 
 px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                           const float *g, float *grads, float *dsoft) {
-    const run r = {model, pass, slot, how, grads, dsoft};
-    const px_run_pass again = {model, pass, slot, how, NULL, true};
+    const px_slot there = px_slot_there(pass, slot, false);
+    const run r = {model, pass, &there, how, grads, dsoft};
+    const px_run_pass again = {model, pass, &there, how, NULL, true};
     if (!pass->backward)
         PX_FAIL(PX_RUN_FAILED, "a backward pass on memory for a forward pass alone");
     if (slot->n == 0 || slot->n_rows == 0 || slot->targets.n == 0) { /* no loss, no gradient */

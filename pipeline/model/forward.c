@@ -222,14 +222,29 @@ void px_layers_run(const px_run_pass *r, px_mat delta) {
     }
 }
 
+px_slot px_slot_there(px_pass *pass, const px_slot *slot, bool bring) {
+    const size_t n = (size_t)slot->n;
+    px_slot there = *slot;
+    if (!pass->is_apart || n == 0) return there;
+    if (bring)
+        px_memory_copy(pass->stream, pass->positions_there, slot->positions,
+                       n * sizeof *slot->positions);
+    there.positions = pass->positions_there;
+    if (!slot->keys) return there;
+    if (bring) px_memory_copy(pass->stream, pass->keys_there, slot->keys, n * sizeof *slot->keys);
+    there.keys = pass->keys_there;
+    return there;
+}
+
 px_err *px_model_forward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                          double *logp) {
-    const px_run_pass r = {model, pass, slot, how, NULL, false};
     const int64_t d = model->shape.d;
     PX_PASS(slot_check(model, pass, slot, how));
     if (model->generate) PX_FAIL(PX_RUN_FAILED, "the model is packed for generation");
     if (slot->n == 0) return NULL;
     PX_PASS(px_adapters_enter(model, how.params, false));
+    const px_slot there = px_slot_there(pass, slot, true);
+    const px_run_pass r = {model, pass, &there, how, NULL, false};
     px_mat delta = px_pass_mat(model, pass, pass->delta, 0, slot->n, d);
     px_layers_run(&r, delta);
     if (slot->n_rows > 0) {

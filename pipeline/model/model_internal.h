@@ -162,6 +162,9 @@ struct px_pass {
     char *mid_rows, *delta_rows, *h_rows; /* [n_rows, d]: wanted rows at the end */
     float *rms_rows, *lse_rows, *ew;      /* [n_rows], [n_rows], [n_rows, d] */
     int32_t *ids, *positions, *rows;      /* [n], [n], [n_rows]: of a step's rows; the host's */
+    /* A GPU's copies of what each layer of a slot wants: [n]. */
+    int32_t *positions_there;
+    uint64_t *keys_there;
     float *logits; /* [n_rows, vocab] of a GPU's model that generates, on their way to the host */
     px_arena *arena;
     /* A GPU's backend: all of the above but the host's are pieces of this. NULL on the CPU. */
@@ -188,6 +191,9 @@ typedef struct {
 } px_run_pass;
 /* All layers; `delta` [n, d] is the last block's output, not yet added to the stream. */
 void px_layers_run(const px_run_pass *r, px_mat delta);
+/* The slot with its positions and keys where the backend computes: they go there once a forward
+ * (`bring`), and not with every operation of every layer. */
+px_slot px_slot_there(px_pass *pass, const px_slot *slot, bool bring);
 /* Before a layer's backward on a pass that recomputes: its activations but x, as they were, to the
  * bit. `r->again` is set. */
 void px_layer_again(const px_run_pass *r, int64_t layer);

@@ -73,6 +73,10 @@ static void take_working(px_pass *pass, const px_model *model) {
     pass->h_rows = take(pass, rows * d, size);
     pass->rms_rows = take(pass, rows, sizeof(float));
     pass->lse_rows = take(pass, rows, sizeof(float));
+    if (!model->generate && pass->is_apart) {
+        pass->positions_there = take(pass, n, sizeof *pass->positions_there);
+        pass->keys_there = take(pass, n, sizeof *pass->keys_there);
+    }
     if (model->generate && pass->is_apart)
         pass->logits = take(pass, rows * (size_t)shape->vocab, sizeof(float));
     if (!pass->backward) return;
