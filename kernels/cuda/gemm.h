@@ -24,8 +24,9 @@ int64_t cu_gemms_version(void);
 /* Of the card's memory, from opening on. */
 int64_t cu_gemms_bytes(void);
 /* a_turned: a is stored as [K, M]; b_turned: b as [N, K]. cols of the stored matrices are whole
- * rows; c in f32, or in a's type. few: B is a weight that meets few rows at a time (generation), so
- * that the algorithm is one for those; other bits than without. NULL or what failed. */
+ * rows, which begin at multiples of 16 bytes; c in f32, or in a's type. few: B is a weight that
+ * meets few rows at a time (generation), so that the algorithm is one for those; other bits than
+ * without. NULL or what failed. */
 typedef struct {
     cu_mat a, b, c;
     int a_turned, b_turned, add, few;

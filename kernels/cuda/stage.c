@@ -141,17 +141,35 @@ void cuda_done(px_stream *s) {
     cuda_note(s, cu_error(c->queue));
 }
 
+/* A copy's place for m, of this type, whose rows begin at multiples of 16 bytes. */
+static cu_mat aligned_room(px_stream *s, cu_mat m, int32_t bf16) {
+    const int64_t stride = (m.cols + 7) / 8 * 8;
+    cu_mat out = {NULL, m.rows, m.cols, stride, bf16, 0};
+    out.data = cuda_room(s, (size_t)(m.rows * stride) * (bf16 ? 2 : 4));
+    return out;
+}
+static bool is_aligned(cu_mat m) {
+    return ((uintptr_t)m.data | (uintptr_t)m.stride * (m.bf16 ? 2 : 4)) % 16 == 0;
+}
+static cu_mat aligned(px_stream *s, cu_mat m) {
+    if (is_aligned(m)) return m;
+    const cu_mat out = aligned_room(s, m, m.bf16);
+    if (out.data) cu_convert(cuda_queue(s), out, m);
+    return out;
+}
+
+/* cuBLASLt has other algorithms for rows that begin anywhere: they are copied first, so that a
+ * row's bits do not depend on where it lies. It has none of f32 into bf16. */
 void cuda_gemm(px_stream *s, cu_gemm product) {
     cuda_state *c = s->state;
     const cu_mat to = product.c;
     if (to.rows == 0 || to.cols == 0) return;
-    const bool narrows = to.bf16 && !product.a.bf16; /* cuBLASLt has no such product */
-    if (narrows) {
-        product.c = (cu_mat){NULL, to.rows, to.cols, to.cols, 0, 0};
-        product.c.data = cuda_room(s, (size_t)(to.rows * to.cols) * sizeof(float));
-        if (!product.c.data) return;
-        if (product.add) cu_convert(c->queue, product.c, to);
-    }
+    const bool apart = !is_aligned(to) || (to.bf16 && !product.a.bf16);
+    product.a = aligned(s, product.a);
+    product.b = aligned(s, product.b);
+    if (apart) product.c = aligned_room(s, to, to.bf16 && product.a.bf16);
+    if (!cuda_ready(s)) return;
+    if (apart && product.add) cu_convert(c->queue, product.c, to);
     cuda_note(s, cu_gemm_run(c->gemms, &product));
-    if (narrows) cu_convert(c->queue, to, product.c);
+    if (apart) cu_convert(c->queue, to, product.c);
 }

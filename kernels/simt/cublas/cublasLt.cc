@@ -209,6 +209,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     if (!shape_of(desc, a, b, c, &s) || memcmp(c, d, sizeof *c) != 0)
         return CUBLAS_STATUS_INVALID_VALUE;
     if (preference->align[2] != preference->align[3]) return CUBLAS_STATUS_INVALID_VALUE;
+    /* Others would be proposed for less: a row's bits would depend on where it lies. */
+    for (uint32_t bytes : preference->align)
+        if (bytes != 16) return CUBLAS_STATUS_NOT_SUPPORTED;
     uint64_t aligned = 0;
     for (int i = 0; i < 3; i++) aligned |= (uint64_t)preference->align[i] << 16 * i;
     for (uint64_t kind = SPLITS; kind <= OTHER && *n < most; kind++) {
