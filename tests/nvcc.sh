@@ -47,4 +47,8 @@ if [ ! -e /proc/driver/nvidia/version ]; then
 fi
 says '^GPU memory +[0-9.]+ GB a rank at most' $dir/prismx plan --like llama-3.1-8b --set device=cuda --device-memory 80G --memory 1T --disk 1T
 tests/gpu/pack.sh --from $dir $dir/packed || exit
+# Nine tests beside it have the same code for GPUs and some 0.6 MB each.
+code=$(size -A $dir/prismx | awk '$1 == ".nv_fatbin" { print $2 }')
+all=$(($(du -sb --apparent-size $dir/packed | cut -f 1) + 9 * (code + 600000)))
+[ "$all" -le 60000000 ] || { echo "pack.sh --tests would make $all bytes: more than 60 MB" && exit 1; }
 echo "$(ls kernels/cuda/*.cu | wc -l) files for sm_80 and sm_90, linked with cuBLASLt and NCCL"

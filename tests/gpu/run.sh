@@ -79,11 +79,14 @@ step_ops() {
 }
 # Calls of CUDA that fail are the tests' own and the libraries' affair (memory that is not there).
 step_sanitizer() {
+    local tool test options
     command -v compute-sanitizer >/dev/null || { echo "skip sanitizer: no compute-sanitizer here" && return; }
     for tool in memcheck racecheck initcheck; do
+        options=(--tool $tool --error-exitcode 9)
+        [ $tool != memcheck ] || options+=(--report-api-errors no)
         for test in "${tests[@]}"; do
             [ ! -x "$unit/test_$test" ] || part "$tool-$test" "${limit[@]}" env PX_TEST_BACKEND="$device" "$with" \
-                compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$unit/test_$test"
+                compute-sanitizer "${options[@]}" "$unit/test_$test"
         done
     done
 }
