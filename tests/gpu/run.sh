@@ -221,17 +221,18 @@ shape_decode() { # SHAPE MODEL
 py_device=$device
 [ "$device" = simt ] && py_device=cpu
 shape_peers() { # SHAPE MODEL
-    local batch
+    local batch value
     python3 -c 'import torch, transformers' 2>"$T/log" || { echo "skip peers of $1: $(tail -n 1 "$T/log")" && return; }
     for batch in 64 1; do
         number "decoding by transformers, $1, $batch at once, tokens/s" \
             "$(DEVICE=$py_device "${limit[@]}" python3 tests/gpu/decode_peer.py "$2" $batch "$new" 2>"$T/log" | tail -n 1)" "$T/log"
     done
     python3 -c 'import peft' 2>"$T/log" || { echo "skip training by PyTorch: $(tail -n 1 "$T/log")" && return; }
-    for batch in 1 4; do
-        DEVICE=$py_device "${limit[@]}" python3 tests/bench/prlhf_step.py "$2" "$T/people" ${PX_GPU_PAIRS:-24} $batch >"$T/peer" 2>"$T/log"
-        number "the same pairs by PyTorch + PEFT, $1, $batch at a time, pairs/s; GB" \
-            "$(sed -n 's/.*"pairs_per_s": \([0-9.]*\).*"gpu_gb": \([0-9a-z.]*\).*/\1; \2/p' "$T/peer")" "$T/log"
+    for batch in 1 2 4; do
+        DEVICE=$py_device "${limit[@]}" python3 tests/bench/prlhf_step.py "$2" "$T/people" "${PX_GPU_PAIRS:-24}" $batch >"$T/peer" 2>"$T/log"
+        value=$(sed -n 's/.*"pairs_per_s": \([0-9.]*\).*"gpu_gb": \([0-9a-z.]*\).*/\1; \2/p' "$T/peer")
+        [ -n "$value" ] || ! grep -q OutOfMemory "$T/log" || value='out of memory'
+        number "the same pairs by PyTorch + PEFT, $1, $batch at a time, pairs/s; GB" "$value" "$T/log"
     done
 }
 step_shape() { # SHAPE PART
