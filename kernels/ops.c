@@ -163,6 +163,10 @@ void px_memory_zero(px_stream *s, void *at, size_t bytes) {
     else
         memset(at, 0, bytes);
 }
+void px_stream_peak(px_stream *s, px_type type, double *flops, double *bytes) {
+    *flops = *bytes = 0;
+    if (s->backend->peak) s->backend->peak(s, type, flops, bytes);
+}
 void *px_stream_handle(px_stream *s) { return s->backend->handle ? s->backend->handle(s) : NULL; }
 
 /* --- shapes --- */

@@ -83,6 +83,10 @@ bool px_memory_is_apart(const px_stream *s);
 /* The CUDA stream of a GPU's backend, for other libraries; NULL on the CPU. */
 void *px_stream_handle(px_stream *s);
 
+/* What the backend's device can do at most by its own numbers: FLOP/s of products of that type,
+ * bytes a second of its memory; 0: not known. */
+void px_stream_peak(px_stream *s, px_type type, double *flops, double *bytes);
+
 /* Which GPUs there are, for a build for them; for messages. */
 typedef struct {
     bool built;      /* for GPUs; else all below is empty */

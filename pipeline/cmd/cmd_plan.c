@@ -1,5 +1,5 @@
-/* cmd_plan.c - prismx plan: what a training will take; --calibrate measures this machine; --scale
- * draws how a step would scale. */
+/* cmd_plan.c - prismx plan: what a training, or generation on a GPU, will take; --calibrate
+ * measures this machine; --scale draws how a step would scale. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,16 +26,21 @@ enum {
     KEY_SCALE,
     KEY_BANDWIDTH,
     KEY_LATENCY,
-    KEY_OUT
+    KEY_OUT,
+    KEY_FOR,
+    KEY_CARD,
+    KEY_OPERATIONS,
+    KEY_POSITIONS
 };
 
 typedef struct {
     px_cli_config config;
-    const char *corpus, *model, *like[8], *rates, *dir, *scale, *out;
+    const char *corpus, *model, *like[8], *rates, *dir, *scale, *out, *card_name;
     int n_like;
-    int64_t ranks, threads, machines, cores;
+    px_plan_use use;
+    int64_t ranks, threads, machines, cores, positions;
     double memory, card, disk, bandwidth, latency;
-    bool json, calibrate;
+    bool json, calibrate, operations;
 } plan_options;
 
 /* "23", "1.5G", "800M": bytes. */
@@ -68,6 +73,8 @@ static error_t take_number(int key, const char *arg, struct argp_state *state, p
         return px_cli_number(state, "threads", arg, &o->threads);
     case KEY_MACHINES:
         return px_cli_number(state, "machines", arg, &o->machines);
+    case KEY_POSITIONS:
+        return px_cli_number(state, "positions", arg, &o->positions);
     case KEY_CORES:
         return px_cli_number(state, "cores", arg, &o->cores);
     case KEY_MEMORY:
@@ -83,6 +90,17 @@ static error_t take_number(int key, const char *arg, struct argp_state *state, p
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+static error_t take_use(const struct argp_state *state, const char *arg, px_plan_use *out) {
+    static const char *const uses[] = {"train", "generate", "serve", "eval"};
+    for (size_t i = 0; i < PX_COUNT(uses); i++)
+        if (strcmp(uses[i], arg) == 0) {
+            *out = (px_plan_use)i;
+            return 0;
+        }
+    argp_error(state, "--for %s: train, generate, serve or eval is wanted", arg);
+    return EINVAL;
 }
 
 static error_t parse_plan(int key, char *arg, struct argp_state *state) {
@@ -118,6 +136,14 @@ static error_t parse_plan(int key, char *arg, struct argp_state *state) {
     case KEY_CALIBRATE:
         o->calibrate = true;
         break;
+    case KEY_OPERATIONS:
+        o->operations = true;
+        break;
+    case KEY_CARD:
+        o->card_name = arg;
+        break;
+    case KEY_FOR:
+        return take_use(state, arg, &o->use);
     default:
         return take_number(key, arg, state, o);
     }
@@ -131,6 +157,9 @@ static const struct argp_option options[] = {
      "Its shape alone: tiny, smollm2-135m, llama-3.2-1b or llama-3.1-8b; with --calibrate the "
      "widths to measure, may be repeated",
      0},
+    {"for", KEY_FOR, "WHAT", 0,
+     "train (as a rule); of a GPU also generate, serve or eval with a run of this configuration",
+     0},
     {"ranks", KEY_RANKS, "N", 0, "MPI ranks (1)", 0},
     {"threads", KEY_THREADS, "T", 0, "Threads a rank (the machine's cores shared out)", 0},
     {"machines", KEY_MACHINES, "M", 0, "Machines like this one that share the ranks (1)", 0},
@@ -140,14 +169,28 @@ static const struct argp_option options[] = {
      "device cuda: of a rank's GPU, such as 80G (what those here have free; none here: not "
      "checked)",
      0},
+    {"card", KEY_CARD, "NAME", 0,
+     "device cuda: times and memory by a card's data sheet (h100, h200, a100, a100-40g, l40s, "
+     "rtx4090, …), nothing measured",
+     0},
+    {"positions", KEY_POSITIONS, "N", 0,
+     "for generate: tokens of an answer and its prompt when a step is timed (what the cache holds "
+     "for each)",
+     0},
+    {"operations", KEY_OPERATIONS, NULL, 0, "device cuda: the operations of a step, longest first",
+     0},
     {"disk", KEY_DISK, "BYTES", 0, "Free for the run folder (what --dir has free)", 0},
     {"dir", KEY_DIR, "DIR", 0, "Where the run folder will lie (the present folder)", 0},
     {"json", KEY_JSON, NULL, 0, "One JSON object in place of lines", 0},
     {"calibrate", KEY_CALIBRATE, NULL, 0,
-     "Measures this machine and keeps the rates; under mpirun the sums over that many ranks", 0},
+     "Measures this machine, and its GPU, and keeps the rates; under mpirun the sums over that "
+     "many "
+     "ranks",
+     0},
     {"rates", KEY_RATES, "FILE", 0, "The rates (plan-MACHINE.json in the user's cache folder)", 0},
     {"scale", KEY_SCALE, "A..B", 0, "Step times for A, 2A, … B ranks, as a model", 0},
-    {"bandwidth", KEY_BANDWIDTH, "BYTES", 0, "scale: the network's, a second and rank (12.5G)", 0},
+    {"bandwidth", KEY_BANDWIDTH, "BYTES", 0,
+     "scale, and GPUs of several machines: the network's, a second and rank (12.5G)", 0},
     {"latency", KEY_LATENCY, "US", 0, "scale: the network's, in microseconds (2)", 0},
     {"out", KEY_OUT, "FILE", 0, "scale: .svg or .html for a figure, else TSV (standard output)", 0},
     {0}};
@@ -157,17 +200,39 @@ static const struct argp argp = {
     parse_plan,
     NULL,
     "Predicts a training's memory, a GPU's too (device cuda, no GPU needed), tokens, FLOPs, steps, "
-    "time and disk, and refuses (exit 2) what "
+    "time and disk, or what generation holds of a GPU and how fast it is, and refuses (exit 2) "
+    "what "
     "cannot fit.\v"
     "Example:\n  prismx plan --calibrate\n"
     "  prismx plan --config configs/ppft.json --like llama-3.1-8b --ranks 8 --threads 16 \\\n"
     "      --cores 128 --memory 768G\n"
+    "  prismx plan --config configs/ppft.json --like llama-3.1-8b --set device=cuda --card h100\n"
+    "  prismx plan --for generate --like llama-3.1-8b --set device=cuda --card a100-40g\n"
     "  prismx plan --config configs/ppft.json --like llama-3.2-1b --scale 1..1024 --out scale.svg",
     children,
     NULL,
     NULL};
 
-static px_err *calibrate_all(const px_ranks *ranks, const plan_options *o, const char *path) {
+/* The GPU that is here, if there is one; a simulated one where that is asked for. One that nobody
+ * asked for and that cannot be measured (others hold it) is a warning. */
+static px_err *calibrate_card(const px_config *config, px_rates *rates) {
+    enum { SIDE = 8192, SIDE_SIMT = 64 };
+    const bool simt = config->device == PX_DEVICE_SIMT, asked = config->device != PX_DEVICE_CPU;
+    px_card_rates card;
+    px_gpu_facts gpus;
+    px_gpu_facts_get(&gpus);
+    if (!asked && gpus.n == 0) return NULL;
+    px_info("calibrate: the GPU");
+    px_err *err = px_calibrate_card(simt ? "simt" : "cuda", simt ? SIDE_SIMT : SIDE, &card);
+    if (!err) rates->card = card;
+    if (!err || asked) return err;
+    px_warn("the GPU was not measured: %s", px_err_text(err));
+    px_err_free(err);
+    return NULL;
+}
+
+static px_err *calibrate_all(const px_ranks *ranks, const plan_options *o, const px_config *config,
+                             const char *path) {
     static const char *const usual[] = {"tiny", "smollm2-135m", "llama-3.2-1b"};
     px_rates rates;
     const bool given = o->n_like > 0;
@@ -185,6 +250,7 @@ static px_err *calibrate_all(const px_ranks *ranks, const plan_options *o, const
     px_rates_machine(rates.machine);
     err = px_calibrate_all(ranks, given ? o->like : usual, given ? o->n_like : (int)PX_COUNT(usual),
                            &rates);
+    if (!err && ranks->size == 1) err = calibrate_card(config, &rates);
     PX_PASS(px_agree_all(ranks, err));
     if (ranks->rank != 0) return NULL;
     if (rates.load > 0.5 * rates.cores)
@@ -214,15 +280,34 @@ static px_err *shape_of(const plan_options *o, const px_config *config, px_shape
     return NULL;
 }
 
-/* The GPU that is planned for: named, or those that are here. */
-static px_err *card_of(const plan_options *o, const px_config *config, px_plan_place *out) {
+/* What needs a GPU, without one. */
+static px_err *card_options_check(const plan_options *o, bool has_card) {
+    static const char *const advice = "is of a GPU, and device is cpu: --set device=cuda";
+    if (has_card && o->scale)
+        PX_FAIL(PX_BAD_INPUT, "--scale knows the rates of processors alone: --set device=cpu");
+    if (has_card) return NULL;
+    if (o->card > 0) PX_FAIL(PX_BAD_INPUT, "--device-memory %s", advice);
+    if (o->card_name) PX_FAIL(PX_BAD_INPUT, "--card %s %s", o->card_name, advice);
+    if (o->operations) PX_FAIL(PX_BAD_INPUT, "--operations %s", advice);
+    if (o->use != PX_PLAN_TRAIN) PX_FAIL(PX_BAD_INPUT, "--for generate, serve and eval %s", advice);
+    return NULL;
+}
+
+/* The GPU that is planned for: named, or those that are here; rates as measured, or by a name. */
+static px_err *card_of(const plan_options *o, const px_config *config, const px_rates *rates,
+                       px_plan_place *out) {
+    static const char *const devices[] = {"cpu", "cuda", "simt"};
     px_gpu_facts gpus;
     out->has_card = config->device != PX_DEVICE_CPU;
-    if (o->card > 0 && !out->has_card)
-        PX_FAIL(PX_BAD_INPUT, "--device-memory is of a GPU, and device is cpu: --set device=cuda");
-    if (o->scale && out->has_card)
-        PX_FAIL(PX_BAD_INPUT, "--scale knows the rates of processors alone: --set device=cpu");
+    out->network = o->bandwidth;
     out->card_bytes = o->card;
+    PX_PASS(card_options_check(o, out->has_card));
+    if (o->card_name) {
+        PX_PASS(px_card_sheet(o->card_name, &out->card));
+        if (!(o->card > 0)) out->card_bytes = out->card.bytes;
+        return NULL;
+    }
+    if (strcmp(rates->card.device, devices[config->device]) == 0) out->card = rates->card;
     if (config->device != PX_DEVICE_CUDA || o->card > 0) return NULL;
     px_gpu_facts_get(&gpus);
     out->card_bytes = (double)gpus.room;
@@ -244,7 +329,7 @@ static px_err *place_of(const plan_options *o, const px_config *config, px_rates
     if (out->threads == 0) out->threads = PX_MAX(rates->cores / here, 1);
     out->memory_bytes = o->memory > 0 ? o->memory : (double)px_machine_room(&machine);
     out->disk_bytes = o->disk > 0 ? o->disk : (double)PX_MAX(px_disk_free(o->dir), 0);
-    return card_of(o, config, out);
+    return card_of(o, config, rates, out);
 }
 
 static px_err *network_of(const plan_options *o, px_plan_network *out) {
@@ -309,14 +394,34 @@ static px_err *predict(const plan_options *o, const inputs *in) {
     px_str text = {0};
     PX_PASS(px_plan_make(&in->config, &in->shape, &in->corpus, &in->rates, &in->place, &plan));
     if (o->json)
-        px_plan_json(&plan, &in->place, &text);
+        px_plan_json(&plan, &in->place, o->operations, &text);
     else
         px_plan_print(&plan, &in->place, &text);
+    if (o->operations && !o->json && px_card_known(&in->place.card))
+        px_card_step_print(&plan.card_step, &text);
     px_err *err = px_str_ok(&text);
     if (!err) printf("%s", text.data);
     px_str_free(&text);
     if (err) return err;
     return px_plan_fits(&in->config, &in->shape, &in->corpus, &in->rates, &in->place, &plan);
+}
+
+static px_err *predict_answers(const plan_options *o, const inputs *in) {
+    px_plan_answers plan;
+    px_str text = {0};
+    const px_train_sizes sizes = px_plan_sizes(&in->config, &in->corpus);
+    px_plan_answers_make(o->use, &in->config, &in->shape, &in->place, o->positions,
+                         sizes.conversation, &plan);
+    if (o->json)
+        px_plan_answers_json(&plan, &in->place, o->operations, &text);
+    else
+        px_plan_answers_print(&plan, &in->place, &text);
+    if (o->operations && !o->json && plan.step.n > 0) px_card_step_print(&plan.step, &text);
+    px_err *err = px_str_ok(&text);
+    if (!err) printf("%s", text.data);
+    px_str_free(&text);
+    if (err) return err;
+    return px_plan_answers_fit(&in->config, &in->shape, &in->place, &plan);
 }
 
 static px_err *plan_of(const plan_options *o, const char *rates_path, inputs *in) {
@@ -326,11 +431,15 @@ static px_err *plan_of(const plan_options *o, const char *rates_path, inputs *in
                 (long long)in->config.lora_r);
     PX_PASS(shape_of(o, &in->config, &in->shape, &in->place));
     PX_PASS(place_of(o, &in->config, &in->rates, &in->place));
+    const bool answers = o->use == PX_PLAN_GENERATE || o->use == PX_PLAN_SERVE;
+    if (answers) return predict_answers(o, in);
     if (o->corpus)
         PX_PASS(px_plan_corpus_read(o->corpus, &in->config, &in->corpus));
     else
         PX_PASS(px_plan_corpus_guess(&in->config, &in->corpus));
-    px_err *err = o->scale ? scale(o, in) : predict(o, in);
+    px_err *err = o->scale                  ? scale(o, in)
+                  : o->use == PX_PLAN_TRAIN ? predict(o, in)
+                                            : predict_answers(o, in);
     px_plan_corpus_free(&in->corpus);
     return err;
 }
@@ -341,17 +450,14 @@ px_err *cmd_plan(px_ranks *ranks, int argc, char **argv) {
     inputs *in = NULL;
     PX_PASS(px_cli_parse(ranks, &argp, argc, argv, &o));
     px_err *err = px_rates_path(o.rates, &path);
-    if (!err && o.calibrate) {
-        err = calibrate_all(ranks, &o, path);
-        free(path);
-        return err;
-    }
     if (!err && !(in = calloc(1, sizeof *in)))
         err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
     if (!err) err = px_cli_config_load(&o.config, &in->config);
     if (!err) {
         if (o.config.print)
             px_cli_config_show(ranks, &in->config);
+        else if (o.calibrate)
+            err = calibrate_all(ranks, &o, &in->config, path);
         else if (ranks->rank == 0)
             err = plan_of(&o, path, in);
         px_config_fini(&in->config);

@@ -6,7 +6,7 @@
 #include "plan.h"
 
 /* Raised when the numbers mean something else than before. */
-#define FORMAT 4
+#define FORMAT 5
 
 typedef struct {
     const char *name;
@@ -39,6 +39,18 @@ static const member of_rate[] = {
 static const member of_reduce[] = {
     MEMBER(px_reduce_rate, latency_s), MEMBER(px_reduce_rate, bytes_per_s),
     MEMBER(px_reduce_rate, program_bytes), MEMBER(px_reduce_rate, start_s)};
+
+static const member of_card[] = {MEMBER(px_card_rates, bf16_peak),
+                                 MEMBER(px_card_rates, bf16),
+                                 MEMBER(px_card_rates, f32),
+                                 MEMBER(px_card_rates, attention),
+                                 MEMBER(px_card_rates, attention_back),
+                                 MEMBER(px_card_rates, memory),
+                                 MEMBER(px_card_rates, host),
+                                 MEMBER(px_card_rates, link),
+                                 MEMBER(px_card_rates, launch_s),
+                                 MEMBER(px_card_rates, replay_s),
+                                 MEMBER(px_card_rates, bytes)};
 
 static double *number_at(void *base, const member *m) {
     return (double *)((char *)base + m->offset);
@@ -129,6 +141,18 @@ static px_err *numbers_read(const cJSON *json, const char *where, const member *
     return NULL;
 }
 
+/* The GPU that was there, if one was. */
+static px_err *card_take(const cJSON *json, const char *where, px_card_rates *out) {
+    const char *text = NULL;
+    if (!json) return NULL;
+    PX_PASS(px_json_text(json, "name", where, &text));
+    snprintf(out->name, sizeof out->name, "%s", text);
+    PX_PASS(px_json_text(json, "device", where, &text));
+    snprintf(out->device, sizeof out->device, "%s", text);
+    out->measured = true;
+    return numbers_read(json, where, of_card, PX_COUNT(of_card), out);
+}
+
 static px_err *rates_take(const cJSON *json, const char *where, px_rates *out) {
     const cJSON *item = NULL;
     const char *text = NULL;
@@ -157,6 +181,7 @@ static px_err *rates_take(const cJSON *json, const char *where, px_rates *out) {
         reduce->ranks = (int)number;
         PX_PASS(numbers_read(item, where, of_reduce, PX_COUNT(of_reduce), reduce));
     }
+    PX_PASS(card_take(cJSON_GetObjectItemCaseSensitive(json, "gpu"), where, &out->card));
     if (out->n_rates == 0) PX_FAIL(PX_BAD_INPUT, "%s: it has no rates", where);
     return NULL;
 }
@@ -204,7 +229,15 @@ px_err *px_rates_write(const char *path, const px_rates *rates) {
         numbers_write(&text, of_reduce, PX_COUNT(of_reduce), &rates->reduce[i]);
         px_str_char(&text, '}');
     }
-    px_str_text(&text, "]}\n");
+    px_str_char(&text, ']');
+    if (px_card_known(&rates->card)) {
+        px_str_text(&text, ",\n \"gpu\": {\"name\": ");
+        px_str_json(&text, rates->card.name, strlen(rates->card.name));
+        px_str_format(&text, ", \"device\": \"%s\"", rates->card.device);
+        numbers_write(&text, of_card, PX_COUNT(of_card), &rates->card);
+        px_str_char(&text, '}');
+    }
+    px_str_text(&text, "}\n");
     char *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
     px_err *err = px_str_ok(&text);
     if (slash) *slash = 0;

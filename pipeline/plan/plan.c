@@ -29,6 +29,7 @@ typedef struct {
     const px_plan_corpus *corpus;
     const px_rates *rates;
     const px_plan_place *place;
+    px_config once; /* without train.recompute: what FLOPs are of use */
     px_plan_step worst;
     double params;
 } planning;
@@ -53,21 +54,51 @@ double px_plan_value_bytes(const px_config *config) {
 
 static double reduce_bytes(const planning *p) { return p->params * px_plan_value_bytes(p->config); }
 
+/* Adds a step's wall seconds, and core seconds of all ranks; with a GPU its operations' part of the
+ * mean step. */
+static void compute_s(const planning *p, const px_plan_step *step, double share, px_plan *out) {
+    if (p->place->has_card) {
+        if (!px_card_known(&p->place->card)) return;
+        px_card_step one;
+        px_card_train(&p->place->card, p->config, p->shape, step, true, p->params, &one);
+        px_card_step_add(&out->card_step, &one, share);
+        out->step_s += one.s;
+        return;
+    }
+    const double mine = px_plan_core_s(p->rates, p->config, p->shape, &step->fullest, true) +
+                        step->fullest_slots * slot_core_s(p) + step_core_s(p);
+    out->step_s += wall_s(p->rates, p->place, mine);
+    out->core_s += px_plan_core_s(p->rates, p->config, p->shape, &step->all, true) +
+                   step->n_slots * slot_core_s(p) + p->place->ranks * step_core_s(p);
+}
+
+/* The sum over ranks: between cards of one machine, or, with several, over their network. */
+static double reduce_s(const planning *p) {
+    const px_plan_place *place = p->place;
+    if (!place->has_card) return px_plan_reduce_s(p->rates, place->ranks, reduce_bytes(p));
+    if (!px_card_known(&place->card)) return 0;
+    double link = place->card.link;
+    if (place->machines > 1 && place->network > 0) link = PX_MIN(link, place->network);
+    return px_card_reduce_s(link, place->ranks, reduce_bytes(p));
+}
+
 static px_err *plan_steps(planning *p, px_arena *arena, px_plan *out) {
     const int32_t n = p->corpus->n_batches, looked = PX_MIN(n, BATCHES_MOST);
     const int64_t of_run = out->steps;
-    double fullest = 0, slots = 0, share = 0;
+    double fullest = 0, slots = 0, share = 0, useful = 0;
+    int64_t pairs = 0, rows = 0;
     const int64_t counted = PX_MIN(of_run, looked);
     for (int32_t b = 0; b < counted; b++) {
         px_plan_step step;
         PX_PASS(px_plan_batch(p->corpus, p->config, b, p->place->ranks, arena, &step));
         const px_flops flops = px_plan_flops(p->config, p->shape, &step.all);
-        const double mine = px_plan_core_s(p->rates, p->config, p->shape, &step.fullest, true) +
-                            step.fullest_slots * slot_core_s(p) + step_core_s(p);
-        out->step_s += wall_s(p->rates, p->place, mine);
-        out->core_s += px_plan_core_s(p->rates, p->config, p->shape, &step.all, true) +
-                       step.n_slots * slot_core_s(p) + p->place->ranks * step_core_s(p);
+        const px_flops once = px_plan_flops(&p->once, p->shape, &step.all);
+        compute_s(p, &step, 1.0 / (double)counted, out);
         out->step_flops += flops.forward + flops.backward;
+        useful += once.forward + once.backward;
+        for (int32_t u = p->corpus->batch_first[b]; u < p->corpus->batch_first[b + 1]; u++)
+            pairs += p->corpus->units[u].pairs;
+        rows += step.all.rows;
         out->tokens += step.all.rows;
         out->soft_tokens += step.all.soft;
         slots += step.n_slots;
@@ -82,8 +113,14 @@ static px_err *plan_steps(planning *p, px_arena *arena, px_plan *out) {
     out->soft_tokens = (int64_t)((double)out->soft_tokens * share);
     out->slots_per_step = slots / (double)counted;
     out->slots_fullest = fullest / (double)counted;
-    out->reduce_s = px_plan_reduce_s(p->rates, p->place->ranks, reduce_bytes(p));
+    out->reduce_s = reduce_s(p);
     out->step_s += out->reduce_s;
+    if (!(out->step_s > 0)) return NULL;
+    out->pairs_s = (double)pairs / (double)counted / out->step_s;
+    out->tokens_s = (double)rows / (double)counted / out->step_s;
+    if (p->place->has_card)
+        out->peak_share =
+            useful / (double)counted / out->step_s / p->place->ranks / p->place->card.bf16_peak;
     return NULL;
 }
 
@@ -91,10 +128,17 @@ static px_err *plan_reference(planning *p, px_arena *arena, px_plan *out, int64_
     px_plan_step step;
     PX_PASS(px_plan_reference(p->corpus, p->config, p->place->ranks, arena, &step));
     out->reference_tokens = step.all.rows;
+    *rows = step.largest;
+    if (p->place->has_card) {
+        px_card_step pass = {0};
+        if (px_card_known(&p->place->card))
+            px_card_train(&p->place->card, p->config, p->shape, &step, false, 0, &pass);
+        out->reference_s = pass.s;
+        return NULL;
+    }
     out->reference_s = wall_s(p->rates, p->place,
                               px_plan_core_s(p->rates, p->config, p->shape, &step.fullest, false));
     out->core_s += px_plan_core_s(p->rates, p->config, p->shape, &step.all, false);
-    *rows = step.largest;
     return NULL;
 }
 
@@ -109,7 +153,10 @@ static void plan_disk_and_start(const planning *p, px_plan *out) {
     const px_plan_memory *m = &out->memory;
     const double touched = m->trainables + m->activations + m->scratch;
     const double first = PX_MIN(touched, PX_TOUCH_FIRST);
-    const double start = p->rates->start_s + source / p->rates->hash + base / pack_rate(p) +
+    const bool timed = px_card_known(&p->place->card);
+    const double over = timed ? 2 * base / p->place->card.host : 0; /* weights go to the card */
+    const double packed = p->place->has_card ? 0 : base / pack_rate(p);
+    const double start = p->rates->start_s + source / p->rates->hash + packed + over +
                          first / p->rates->touch + (touched - first) / p->rates->touch_more;
     out->start_s = wall_s(p->rates, p->place, start) + px_plan_launch_s(p->rates, p->place->ranks);
     out->core_s += ranks * start;
@@ -132,6 +179,8 @@ px_err *px_plan_make(const px_config *config, const px_shape *shape, const px_pl
                      .estimated = corpus->estimated,
                      .measured = rates->measured};
     p.params = out->trainables = (double)px_params_count(config, shape, corpus->n_users);
+    p.once = *config;
+    p.once.train_recompute = false;
     px_config base = *config;
     base.full_finetune = true;
     base.lora_r = 0;
@@ -149,6 +198,7 @@ px_err *px_plan_make(const px_config *config, const px_shape *shape, const px_pl
     out->total_s =
         out->start_s + out->reference_s + out->step_s * (double)out->steps + out->checkpoints_s;
     out->core_hours = out->total_s * place->ranks * place->threads / 3600;
+    out->card_hours = place->has_card ? out->total_s * place->ranks / 3600 : 0;
 done:
     px_arena_free(arena);
     return err;

@@ -40,6 +40,25 @@ static void print_card(const px_train_card *c, px_str *out) {
                   (double)c->activations / 1e9, (double)c->scratch / 1e9, (double)c->besides / 1e9);
 }
 
+static void print_card_time(const px_plan *p, const px_plan_place *place, px_str *out) {
+    char a[48], b[48], c[48], d[48], e[48], f[48], source[160];
+    px_card_source(&place->card, source);
+    if (!px_card_known(&place->card)) {
+        px_str_format(out, "time        %s\n", source);
+        return;
+    }
+    px_str_format(out,
+                  "time        %s: start %s, reference %s, steps %s each (%s of it sums between "
+                  "GPUs), checkpoints %s\n",
+                  duration(p->total_s, a), duration(p->start_s, b), duration(p->reference_s, c),
+                  duration(p->step_s, d), duration(p->reduce_s, e), duration(p->checkpoints_s, f));
+    px_str_format(out, "speed       %.4g pairs/s, %.4g tokens/s, %.1f %% of %.4g TFLOP/s in bf16\n",
+                  p->pairs_s, p->tokens_s, 100 * p->peak_share, place->card.bf16_peak / 1e12);
+    px_str_format(out, "rates       %s%s\n", source,
+                  p->measured ? "" : "; the host's are guesses (plan --calibrate)");
+    px_str_format(out, "cost        %.3g GPU-hours\n", p->card_hours);
+}
+
 void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
     const px_plan_memory *m = &p->memory;
     char a[48], b[48], c[48], d[48], e[48];
@@ -65,8 +84,7 @@ void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
     px_str_format(out, "disk        %.3f GB, a checkpoint %.3f GB\n", p->disk_bytes / 1e9,
                   p->checkpoint_bytes / 1e9);
     if (place->has_card) {
-        px_str_text(out, "time        not predicted for GPUs: rates are a processor's "
-                         "(docs/cuda.md)\n");
+        print_card_time(p, place, out);
         return;
     }
     px_str_format(out, "time        %s: start %s, reference %s, steps %s each, checkpoints %s%s\n",
@@ -77,13 +95,17 @@ void px_plan_print(const px_plan *p, const px_plan_place *place, px_str *out) {
                   p->core_s / 3600);
 }
 
-/* By a processor's rates, which say nothing of a GPU. */
-static bool is_time(const char *name) {
+/* Not known: all times of a GPU without rates, a processor's work beside one with them. */
+static bool unknown(const char *name, const px_plan_place *place) {
     const size_t n = strlen(name);
-    return !strcmp(name, "core_hours") || (n > 2 && !strcmp(name + n - 2, "_s"));
+    const bool cores = !strcmp(name, "core_hours") || !strcmp(name, "core_s");
+    const bool cards = !strcmp(name, "gpu_hours") || !strcmp(name, "peak_share");
+    if (!place->has_card) return cards;
+    if (px_card_known(&place->card)) return cores;
+    return cores || cards || (n > 2 && !strcmp(name + n - 2, "_s"));
 }
 
-void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
+void px_plan_json(const px_plan *p, const px_plan_place *place, bool ops, px_str *out) {
     const px_plan_memory *m = &p->memory;
     const struct {
         const char *name;
@@ -126,16 +148,21 @@ void px_plan_json(const px_plan *p, const px_plan_place *place, px_str *out) {
                    {"checkpoints_s", p->checkpoints_s},
                    {"time_s", p->total_s},
                    {"core_s", p->core_s},
-                   {"core_hours", p->core_hours}};
+                   {"core_hours", p->core_hours},
+                   {"pairs_per_s", p->pairs_s},
+                   {"tokens_per_s", p->tokens_s},
+                   {"peak_share", p->peak_share},
+                   {"gpu_hours", p->card_hours}};
     px_str_format(out, "{\"estimated\": %s, \"measured\": %s, \"model\": ",
                   p->estimated ? "true" : "false", p->measured ? "true" : "false");
     px_str_json(out, place->model_name, strlen(place->model_name));
     for (size_t i = 0; i < PX_COUNT(numbers); i++) {
         px_str_format(out, ", \"%s\": ", numbers[i].name);
-        if (place->has_card && is_time(numbers[i].name))
+        if (unknown(numbers[i].name, place))
             px_str_text(out, "null");
         else
             px_str_double(out, numbers[i].value);
     }
+    px_card_json(&place->card, ops ? &p->card_step : NULL, out);
     px_str_text(out, "}\n");
 }

@@ -20,8 +20,9 @@ check calibrate "$X" plan --calibrate --like tiny "${rates[@]}"
 same calibrate-path "$(cat out)" "$T/rates.json"
 check calibrate-ranks mpirun -n 2 "$X" plan --calibrate "${rates[@]}"
 grep -q '"ranks": 2' rates.json && ok keeps-ranks || fail keeps-ranks "$(tail -n 2 rates.json)"
-check calibrate-again "$X" plan --calibrate --like tiny "${rates[@]}"
+check calibrate-again "$X" plan --calibrate --like tiny "${rates[@]}" --set device=simt
 grep -q '"ranks": 2' rates.json && ok again-keeps-ranks || fail again-keeps-ranks "$(tail -n 2 rates.json)"
+grep -q '"gpu": {"name": "simt", "device": "simt", "bf16_peak": [1-9]' rates.json && ok calibrate-gpu || fail calibrate-gpu "$(tail -n 1 rates.json)"
 same leaves-nothing "$(find . -name '.prismx-plan*')" ""
 
 for n in 1 2; do
@@ -50,12 +51,41 @@ same gpu-memory "$(awk -v m="$(value device_memory_bytes out)" -v w="$(value dev
     'BEGIN { print (m > 28e9 && m < 30e9 && w > 14.96e9 && w < 15.1e9 && h < 4e9) ? "as expected" : m " " w " " h }')" "as expected"
 same gpu-no-time "$(grep -o '"time_s": [a-z0-9.]*' out)" '"time_s": null'
 check gpu-lines "$X" plan "${gpu[@]}" --device-memory 40G
-grep -q '^GPU memory  29.*weights 15.01.*allowance' out && grep -q 'not predicted for GPUs' out && ok gpu-text || fail gpu-text "$(cat out)"
+grep -q '^GPU memory  29.*weights 15.01.*allowance' out && grep -q 'time        not predicted: --card NAME' out && ok gpu-text || fail gpu-text "$(cat out)"
 refuses gpu-small 2 'needs 29.* GB of its GPU.s memory, and there are 24.00 GB; train.recompute=true with train.recompute_layers=[12][0-9] would fit; .*precision=q8_0 would fit' \
     "$X" plan "${gpu[@]}" --device-memory 24G
 refuses gpu-smaller 2 '12.00 GB; train.recompute=true with precision=q4_1 would fit' "$X" plan "${gpu[@]}" --device-memory 12G
 refuses gpu-full 2 'full_finetune=false with lora.r=8 would fit' "$X" plan "${gpu[@]}" --device-memory 80G --set full_finetune=true --set lora.r=0
 refuses gpu-none 2 'device is cpu' "$X" plan "${big[@]}" --memory 2T --disk 1T --device-memory 24G
+# Times by a data sheet, which is said, or as measured; the same bytes each time.
+check gpu-card "$X" plan "${gpu[@]}" --card h100 --json
+cp out card.json
+same gpu-card-times "$(awk -v t="$(value time_s out)" -v s="$(value step_s out)" -v n="$(value steps out)" -v p="$(value peak_share out)" \
+    'BEGIN { print (t > s * n && s > 0 && p > 0.2 && p < 0.7) ? "as expected" : t " " s " " n " " p }')" "as expected"
+same gpu-card-says "$(grep -o '"core_s": null\|"gpu": "h100", "gpu_measured": false' out | tr '\n' ' ')" '"core_s": null "gpu": "h100", "gpu_measured": false '
+check gpu-card-again "$X" plan "${gpu[@]}" --card h100 --json
+same gpu-card-same "$(cat out)" "$(cat card.json)"
+check gpu-card-lines "$X" plan "${gpu[@]}" --card h100 --operations
+same gpu-card-text "$(grep -c '^rates       by the data sheet of h100 .*not measured\|^speed  .*pairs/s.*% of 989.4 TFLOP/s\|^linear  .*products$\|^lora_up  .*bytes$' out)" 4
+check gpu-measured "$X" plan "${rates[@]}" "${config[@]}" --set device=simt
+grep -q '^rates       by rates measured on simt' out && grep -q '^time  .* steps [0-9]' out && ok gpu-measured-text || fail gpu-measured-text "$(cat out)"
+# What generation holds and how long a step takes: by arithmetic 15.0 GB of weights and, of 64 answers at 1,024 positions, 8.6 GB of keys and values: 8 ms at 2.95 TB/s.
+answers=(--for generate --like llama-3.1-8b "${rates[@]}" --set device=cuda --set generate.batch=64)
+check generate "$X" plan "${answers[@]}" --card h100 --positions 1024 --json
+same generate-numbers "$(awk -v m="$(value device_memory_cache out)" -v s="$(value step_s out)" -v t="$(value tokens_per_s out)" \
+    'BEGIN { print (m > 17.72e9 && m < 17.73e9 && s > 8e-3 && s < 10e-3 && t * s > 63.9 && t * s < 64.1) ? "as expected" : m " " s " " t }')" "as expected"
+check generate-lines "$X" plan "${answers[@]}" --device-memory 80G
+same generate-text "$(grep -c '^answers     64 at once\|^GPU memory .*keys and values 17.7.*allowance)$\|^at most     generate.batch 2[0-9]* in 80.00 GB$\|^time        not predicted' out)" 4
+refuses generate-small 2 'generate needs 33.* GB .*there are 24.00 GB; generate.batch=[23][0-9] would fit; generate.cache_tokens=[0-9]* would fit' \
+    "$X" plan "${answers[@]}" --device-memory 24G
+refuses serve-small 2 'serve needs .*precision=q4_1 with generate.batch=[0-9]* would fit' "$X" plan "${answers[@]}" --for serve --device-memory 12G
+refuses eval-small 2 'eval needs .*precision=q8_0 would fit' "$X" plan --for eval --like llama-3.1-8b "${rates[@]}" --set device=cuda --device-memory 12G
+refuses no-card 2 'no data sheet of that name; there are: h100, .*calibrate' "$X" plan "${gpu[@]}" --card voodoo2
+refuses card-of-cpu 2 'card h100 is of a GPU, and device is cpu' "$X" plan --like tiny "${rates[@]}" --card h100
+refuses operations-of-cpu 2 'operations is of a GPU' "$X" plan --like tiny "${rates[@]}" --operations
+refuses generate-of-cpu 2 'for generate, serve and eval is of a GPU' "$X" plan --like tiny "${rates[@]}" --for generate
+refuses bad-for 2 'train, generate, serve or eval is wanted' "$X" plan --like tiny "${rates[@]}" --for sleep
+refuses bad-device-memory 2 'such as 64G' "$X" plan "${gpu[@]}" --device-memory -3
 refuses gpu-scale 2 'rates of processors alone' "$X" plan "${gpu[@]}" --scale 1..4
 
 check scale "$X" plan "${big[@]}" --scale 1..64

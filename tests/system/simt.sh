@@ -150,6 +150,10 @@ check simt-generate "$X" generate --run simt --prompts prompts.jsonl --out answe
 check generate-memory "$X" generate --run simt --prompts prompts.jsonl --out memory.jsonl --max-new-tokens 4 --set threads=1 --set device=simt --profile
 same generate-once "$(sed -n 's/^device memory: \([0-9.]*\) GB held at most, \([0-9.]*\) GB of it used.*asked for \([0-9]*\) times$/\1 \2 \3/p' "$T/out" |
     awk '{ print ($3 == 1 && $2 > 0 && $1 < 1.15 * $2) ? "once" : $0 }')" once
+held=$(sed -n 's/^device memory: \([0-9.]*\) GB held at most, \([0-9.]*\) GB of it used.*/\1 \2/p' "$T/out")
+check generate-plan "$X" plan --for generate --like tiny "${config[@]}" --set device=simt --rates none.json --json
+same generate-planned "$(awk -v p="$(number device_memory_bytes "$T/out")" -v held="$held" \
+    'BEGIN { split(held, h, " "); print (p >= 1e9 * h[1] - 1000 && p < 1.15e9 * h[2]) ? "as planned" : p " " held }')" "as planned"
 refuses generate-too-small 2 'weights .*cache .*generate.cache_tokens.* GB of GPU 0.s memory are wanted, and it has 0.005 GB' \
     env PX_SIMT_MEMORY=5000000 "$X" generate --run simt --prompts prompts.jsonl --out none.jsonl --set threads=1 --set device=simt
 # Weights in 8 and 4 bits, read as such: an answer does not depend on what is computed beside it.
