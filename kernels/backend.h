@@ -66,11 +66,12 @@ typedef void px_head_backward_weight_fn(px_stream *s, float *dw, const float *g,
 typedef void px_adamw_fn(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
                          const px_adamw *adamw);
 typedef double px_sum_squares_fn(px_stream *s, const float *g, int64_t n);
-typedef int64_t px_exact_add_fn(px_stream *s, int64_t *high, int64_t *low, const float *g,
-                                int64_t n);
+typedef void px_exact_add_fn(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n,
+                             uint64_t *bad);
 typedef void px_exact_carry_fn(px_stream *s, int64_t *high, int64_t *low, int64_t n);
 typedef void px_exact_get_fn(px_stream *s, float *g, const int64_t *high, const int64_t *low,
                              int64_t n);
+typedef void px_elsewhere_fn(px_stream *s, int64_t bytes);
 typedef void *px_handle_fn(px_stream *s);
 typedef void px_wait_fn(px_stream *s);
 typedef void px_copied_fn(const px_stream *s, uint64_t *to_device, uint64_t *to_host);
@@ -84,6 +85,7 @@ typedef struct {
     /* A backend with memory of its own; NULL: it takes the host's. */
     px_reserve_fn *reserve;
     px_facts_fn *facts;
+    px_elsewhere_fn *elsewhere;
     px_memory_new_fn *memory_new;
     px_memory_free_fn *memory_free;
     px_memory_new_fn *memory_host_new;

@@ -106,6 +106,9 @@ bool px_memory_is_apart(const px_stream *s) { return s && s->backend->memory_new
 px_err *px_memory_reserve(px_stream *s, size_t bytes, size_t scratch) {
     return s->backend->reserve ? s->backend->reserve(s, bytes, scratch) : NULL;
 }
+void px_memory_elsewhere(px_stream *s, int64_t bytes) {
+    if (s->backend->elsewhere) s->backend->elsewhere(s, bytes);
+}
 bool px_memory_facts_get(const px_stream *s, px_memory_facts *out) {
     *out = (px_memory_facts){0};
     if (!s || !s->backend->facts) return false;
@@ -508,11 +511,10 @@ double px_op_sum_squares(px_stream *s, const float *g, int64_t n) {
 
 /* --- exact sums --- */
 
-int64_t px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n) {
-    assert(n >= 0);
-    int64_t bad = -1;
-    RUN("exact_add", 0, 36.0 * (double)n, bad = s->backend->exact_add(s, high, low, g, n));
-    return bad;
+void px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n,
+                     uint64_t *bad) {
+    CHECK(n >= 0);
+    RUN("exact_add", 0, 36.0 * (double)n, s->backend->exact_add(s, high, low, g, n, bad));
 }
 void px_op_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n) {
     CHECK(n >= 0);

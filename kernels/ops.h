@@ -73,6 +73,9 @@ typedef struct {
     int64_t n_taken;         /* times that the card was asked for memory, the region included */
     int64_t card, card_used; /* the card's memory; in use now, by whomever */
 } px_memory_facts;
+/* On a GPU: so much of the card's memory was had from elsewhere (NCCL), and counts with the rest;
+ * bytes < 0: it was given back. Nothing on the CPU. */
+void px_memory_elsewhere(px_stream *s, int64_t bytes);
 /* False on the CPU: *out is 0 then. */
 bool px_memory_facts_get(const px_stream *s, px_memory_facts *out);
 /* In the order of the operations; host memory may be used when it returns. Errors stick. */
@@ -330,9 +333,12 @@ double px_op_sum_squares(px_stream *s, const float *g, int64_t n);
 
 /* --- exact sums (pipeline/dist/dist.h says why): limbs high, low [n], in units of 2^-24 and 2^-72.
  * For memory where the backend computes; any order of additions gives the same limbs. --- */
-/* Adds g [n], each value rounded to 2^-72. The index of the first that is NaN, Inf or 2^26 or more
- * in size, which then is left out, or -1. Carries at least every 4096 additions. */
-int64_t px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n);
+/* Adds g [n], each value rounded to 2^-72. What is NaN, Inf or 2^26 or more in size is left out,
+ * and *bad, PX_EXACT_FINE before the first addition, becomes the least index of such a value, if
+ * that is less. Nothing is waited for. Carries at least every 4096 additions. */
+#define PX_EXACT_FINE UINT64_MAX
+void px_op_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n,
+                     uint64_t *bad);
 /* What has gathered in `low` moves up: low is then in [0, 2^48). */
 void px_op_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n);
 /* g = the sums, rounded once. */

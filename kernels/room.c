@@ -67,7 +67,7 @@ int64_t px_card_scratch(const px_card_slot *s) {
     if (!s->steps) most = PX_MAX(most, head(s));
     if (!s->backward) return most;
     most = PX_MAX(most, adapters(s));
-    most = PX_MAX(most, scratch(4 * s->host_grads) + scratch(8));
+    most = PX_MAX(most, scratch(4 * s->host_grads));
     most = PX_MAX(most, scratch(8 * (s->largest / SUM_PIECE + 2)));
     return PX_MAX(most, scratch(4 * s->vocab));
 }

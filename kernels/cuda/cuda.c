@@ -71,6 +71,7 @@ const px_backend px_backend_cuda = {
     .close = cuda_close,
     .reserve = cuda_reserve,
     .facts = cuda_facts,
+    .elsewhere = cuda_elsewhere,
     .memory_new = cuda_memory_new,
     .memory_free = cuda_memory_free,
     .memory_host_new = cuda_memory_host_new,

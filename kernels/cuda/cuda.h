@@ -49,7 +49,7 @@ typedef struct {
     cu_arena arena;
     cuda_beside *beside; /* [n_beside] */
     int n_beside, beside_room;
-    size_t beside_bytes;
+    size_t beside_bytes;        /* of those, and of what others took for us */
     uint64_t n_given;           /* pieces that were given back: a graph from before may hold them */
     px_memory_facts facts;      /* peaks and counts so far */
     struct cuda_rounds *rounds; /* round.c; NULL: none yet */
@@ -116,6 +116,7 @@ px_open_fn cuda_open;
 px_close_fn cuda_close;
 px_reserve_fn cuda_reserve;
 px_facts_fn cuda_facts;
+px_elsewhere_fn cuda_elsewhere;
 px_memory_new_fn cuda_memory_new;
 px_memory_free_fn cuda_memory_free;
 px_memory_copy_fn cuda_memory_copy;

@@ -1,21 +1,14 @@
 /* exact.c - exact sums on the device. */
 #include "cuda.h"
 
-int64_t cuda_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n) {
-    unsigned long long found = ~0ull;
+void cuda_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n,
+                    uint64_t *bad) {
     int64_t *up = cuda_array(s, high, (size_t)n * sizeof *up, CUDA_BOTH);
     int64_t *down = cuda_array(s, low, (size_t)n * sizeof *down, CUDA_BOTH);
     const float *values = cuda_array(s, g, (size_t)n * sizeof *values, CUDA_IN);
-    unsigned long long *bad = cuda_room(s, sizeof *bad);
-    if (cuda_ready(s)) {
-        cu_queue *q = cuda_queue(s);
-        cu_copy(q, bad, &found, sizeof found, CU_TO_DEVICE);
-        cu_exact_add(q, up, down, values, n, bad);
-        cu_copy(q, &found, bad, sizeof found, CU_TO_HOST);
-        cu_wait(q);
-    }
+    void *found = cuda_array(s, bad, sizeof *bad, CUDA_BOTH);
+    if (cuda_ready(s)) cu_exact_add(cuda_queue(s), up, down, values, n, found);
     cuda_done(s);
-    return found == ~0ull ? -1 : (int64_t)found;
 }
 
 void cuda_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n) {

@@ -135,7 +135,7 @@ void cu_dequantise(cu_queue *q, cu_mat to, cu_coded from);
 void cu_coded_linear(cu_queue *q, cu_mat y, cu_mat x, cu_coded w, int add);
 
 /* --- exact.cu --- */
-/* *bad (device, all ones before): the least index of a value that was left out. */
+/* *bad: the least index of a value that was left out, if that is less. */
 void cu_exact_add(cu_queue *q, int64_t *high, int64_t *low, const float *g, int64_t n,
                   unsigned long long *bad);
 void cu_exact_carry(cu_queue *q, int64_t *high, int64_t *low, int64_t n);

@@ -101,6 +101,13 @@ void cuda_facts(const px_stream *s, px_memory_facts *out) {
     out->card_used = card.bytes - card.free_bytes;
 }
 
+void cuda_elsewhere(px_stream *s, int64_t bytes) {
+    cuda_state *c = s->state;
+    c->beside_bytes += (size_t)bytes;
+    if (bytes > 0) c->facts.n_taken++;
+    note_peaks(c);
+}
+
 void *cuda_memory_new(px_stream *s, size_t bytes) { return cuda_take(s, bytes); }
 void cuda_memory_free(px_stream *s, void *at) {
     cu_wait(cuda_queue(s));

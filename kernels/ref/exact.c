@@ -4,20 +4,19 @@
 
 #include "ref.h"
 
-int64_t px_ref_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n) {
+void px_ref_exact_add(px_stream *s, int64_t *high, int64_t *low, const float *g, int64_t n,
+                      uint64_t *bad) {
     (void)s;
-    int64_t bad = -1;
     for (int64_t i = 0; i < n; i++) {
         const double scaled = (double)g[i] * 0x1p24;
         if (!(fabs(scaled) < 0x1p50)) {
-            if (bad < 0) bad = i;
+            *bad = PX_MIN(*bad, (uint64_t)i);
             continue;
         }
         const double whole = floor(scaled);
         high[i] += (int64_t)whole;
         low[i] += (int64_t)rint((scaled - whole) * 0x1p48);
     }
-    return bad;
 }
 
 void px_ref_exact_carry(px_stream *s, int64_t *high, int64_t *low, int64_t n) {

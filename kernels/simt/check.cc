@@ -122,6 +122,10 @@ void access(const void *at, size_t bytes, bool write) {
                     at);
         return;
     }
+    if (simt_is_lent(at, bytes, SIMT_REDUCED))
+        simt_breach("%s: thread %d of block %u %s %p, which a collective works on that was not "
+                    "waited for",
+                    simt.kernel, simt.thread, simt.block_number, write ? "writes" : "reads", at);
     for (uintptr_t key = (uintptr_t)at / GRANULE; key <= ((uintptr_t)at + bytes - 1) / GRANULE;
          key++)
         use(key, write, is_dynamic || is_static);

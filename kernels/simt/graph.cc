@@ -1,4 +1,4 @@
-/* graph.cc - stand-ins for streams and CUDA graphs. What a stream that is captured is asked for is
+/* graph.cc - stand-ins for CUDA graphs, and launches. What a stream that is captured is asked for is
  * kept with the arguments that it had then, and run so by each launch of the graph: memory that was
  * freed or moved since, or a table that was read too early, shows as it would on a card. What may
  * not be asked for meanwhile is refused, and the capture with it (stricter than a card in relaxed
@@ -16,23 +16,10 @@ struct simt_graph {
     } * nodes;
     size_t n, room;
 };
-struct simt_stream {
-    simt_graph *captured; /* NULL: not captured */
-    bool broken;
-    simt_stream *next;
-};
 
 namespace {
 
-simt_stream *streams;
 cudaError_t late; /* of a launch, until cudaGetLastError */
-
-void let_go(simt_graph *g) {
-    if (!g || --g->users > 0) return;
-    for (size_t i = 0; i < g->n; i++) free(g->nodes[i].argument);
-    free(g->nodes);
-    free(g);
-}
 
 struct launch {
     const char *name;
@@ -49,8 +36,37 @@ void launch_kept(void *it) {
     memcpy(arguments, kept->arguments, kept->bytes);
     simt_run(kept->name, kept->grid, kept->block, kept->shared, kept->run, arguments);
 }
+int launch_held(void *it) {
+    launch_kept(it);
+    return 0;
+}
+
+/* A call of run for a stream that holds back what it is asked for. */
+struct call {
+    void (*run)(void *);
+    alignas(16) char argument[];
+};
+int call_held(void *it) {
+    call *c = (call *)it;
+    c->run(c->argument);
+    return 0;
+}
+
+int graph_held(void *it) {
+    simt_graph *g = *(simt_graph **)it;
+    for (size_t i = 0; i < g->n; i++) g->nodes[i].run(g->nodes[i].argument);
+    simt_let_go(g);
+    return 0;
+}
 
 } // namespace
+
+void simt_let_go(simt_graph *g) {
+    if (!g || --g->users > 0) return;
+    for (size_t i = 0; i < g->n; i++) free(g->nodes[i].argument);
+    free(g->nodes);
+    free(g);
+}
 
 bool simt_is_captured(cudaStream_t s) { return s && s->captured; }
 
@@ -73,7 +89,7 @@ cudaError_t simt_keep(cudaStream_t s, void (*run)(void *), const void *argument,
 
 cudaError_t simt_forbidden(cudaStream_t s) {
     bool any = false;
-    for (simt_stream *it = streams; it; it = it->next)
+    for (simt_stream *it = simt_streams(); it; it = it->next)
         if (it->captured && (!s || it == s)) it->broken = any = true;
     return any ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
@@ -86,45 +102,35 @@ cudaError_t simt_late_error() {
 
 void simt_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
                  cudaStream_t s, void (*run)(void *), void *argument, size_t bytes) {
+    const bool is_captured = simt_is_captured(s);
     if (!simt_is_launchable(name, kernel, grid, block, shared)) return;
-    if (!simt_is_captured(s)) {
+    if (!is_captured && simt_runs_now(s)) {
         simt_run(name, grid, block, shared, run, argument);
         return;
     }
     launch l = {name, grid, block, shared, run, bytes, {}};
     cudaError_t code = cudaErrorInvalidValue;
     if (bytes <= sizeof l.arguments) {
+        const size_t whole = offsetof(launch, arguments) + bytes;
         memcpy(l.arguments, argument, bytes);
-        code = simt_keep(s, launch_kept, &l, offsetof(launch, arguments) + bytes);
+        code = is_captured ? simt_keep(s, launch_kept, &l, whole)
+                           : simt_ask(s, launch_held, &l, whole, nullptr, 0);
     }
     if (code != cudaSuccess) late = code;
 }
 
 int simt_later(void *stream, void (*run)(void *), const void *argument, size_t bytes) {
     simt_stream *s = (simt_stream *)stream;
-    if (!simt_is_captured(s)) return 0;
-    const cudaError_t code = simt_keep(s, run, argument, bytes);
+    const call c = {run};
+    cudaError_t code = cudaSuccess;
+    if (simt_is_captured(s))
+        code = simt_keep(s, run, argument, bytes);
+    else if (simt_runs_now(s))
+        return 0;
+    else
+        code = simt_ask(s, call_held, &c, sizeof c, argument, bytes);
     if (code != cudaSuccess) late = code;
     return 1;
-}
-
-cudaError_t cudaStreamCreate(cudaStream_t *out) {
-    simt_stream *s = (simt_stream *)calloc(1, sizeof *s);
-    if (!s) return cudaErrorMemoryAllocation;
-    s->next = streams;
-    streams = s;
-    *out = s;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s) {
-    for (simt_stream **at = &streams; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            let_go(s->captured);
-            free(s);
-            return cudaSuccess;
-        }
-    return cudaErrorInvalidValue;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
@@ -141,7 +147,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out) {
     simt_graph *g = s->captured;
     s->captured = nullptr;
     if (s->broken) {
-        let_go(g);
+        simt_let_go(g);
         return cudaErrorStreamCaptureInvalidated;
     }
     *out = g;
@@ -153,15 +159,17 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned l
     return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t g) {
-    let_go(g);
+    simt_let_go(g);
     return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) {
-    let_go(g);
+    simt_let_go(g);
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s) {
     if (simt_is_captured(s)) return simt_forbidden(s);
-    for (size_t i = 0; i < g->n; i++) g->nodes[i].run(g->nodes[i].argument);
+    g->users++;
+    if (!simt_runs_now(s)) return simt_ask(s, graph_held, &g, sizeof g, nullptr, 0);
+    graph_held(&g);
     return cudaSuccess;
 }

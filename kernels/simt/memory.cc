@@ -37,14 +37,32 @@ bool holds(size_t i, const char *at, size_t bytes) {
     return at >= pieces[i].at && at + bytes <= pieces[i].at + pieces[i].bytes;
 }
 
+/* Bytes of a collective that was not waited for. */
+bool is_reduced(const void *at, size_t bytes) {
+    if (bytes == 0 || !simt_is_lent(at, bytes, SIMT_REDUCED)) return false;
+    simt_breach("%zu bytes at %p are touched, which a collective works on that was not waited for",
+                bytes, at);
+    return true;
+}
+
 bool copy_is_sound(const void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
     if (bytes == 0 || kind == cudaMemcpyDefault) return true;
+    if (is_reduced(to, bytes) || is_reduced(from, bytes)) return false;
     const bool to_device = kind != cudaMemcpyDeviceToHost;
     const bool from_device = kind != cudaMemcpyHostToDevice;
     if (simt_is_device(to, bytes) == to_device && simt_is_device(from, bytes) == from_device)
         return true;
     simt_breach("a copy of %zu bytes from %p to %p goes another way than it says", bytes, from, to);
     return false;
+}
+
+/* A breach shows as a failed launch would, with its text. */
+char text[512];
+cudaError_t breach_error() {
+    const char *breach = simt_error();
+    if (!breach) return cudaSuccess;
+    strncpy(text, breach, sizeof text - 1);
+    return cudaErrorLaunchFailure;
 }
 
 struct pinned_piece {
@@ -93,19 +111,42 @@ bool rows_copy(const copy &c) {
     return true;
 }
 void kept_copy(void *it) { rows_copy(*(const copy *)it); }
-/* Now, or for the stream's graph, which takes no memory that may be paged out. */
+int held_copy(void *it) {
+    rows_copy(*(const copy *)it);
+    return 0;
+}
+/* The rows that a copy found lie behind it, one after another. */
+int held_rows(void *it) {
+    copy c = *(const copy *)it;
+    c.from = (const char *)it + sizeof c;
+    c.from_pitch = c.width;
+    rows_copy(c);
+    return 0;
+}
+cudaError_t hold_rows(cudaStream_t s, const copy &c) {
+    const size_t bytes = c.width * c.height;
+    char *found = (char *)malloc(bytes + 1);
+    if (!found) return cudaErrorMemoryAllocation;
+    for (size_t i = 0; i < c.height; i++)
+        memcpy(found + i * c.width, (const char *)c.from + i * c.from_pitch, c.width);
+    const cudaError_t code = simt_ask(s, held_rows, &c, sizeof c, found, bytes);
+    free(found);
+    return code;
+}
+/* Now, or for the stream's graph, which takes no memory that may be paged out, or later. */
 cudaError_t copy_on(cudaStream_t s, const copy &c) {
+    const size_t to_bytes = c.height ? (c.height - 1) * c.to_pitch + c.width : 0;
+    const size_t from_bytes = c.height ? (c.height - 1) * c.from_pitch + c.width : 0;
+    const bool to_pages = c.kind == cudaMemcpyDeviceToHost && !is_pinned(c.to, to_bytes);
+    const bool from_pages = c.kind == cudaMemcpyHostToDevice && !is_pinned(c.from, from_bytes);
     if (simt_is_captured(s)) {
-        const size_t to_bytes = c.height ? (c.height - 1) * c.to_pitch + c.width : 0;
-        const size_t from_bytes = c.height ? (c.height - 1) * c.from_pitch + c.width : 0;
-        if (c.kind == cudaMemcpyDeviceToHost && !is_pinned(c.to, to_bytes))
-            return simt_forbidden(s);
-        if (c.kind == cudaMemcpyHostToDevice && !is_pinned(c.from, from_bytes))
-            return simt_forbidden(s);
+        if (to_pages || from_pages) return simt_forbidden(s);
         return simt_keep(s, kept_copy, &c, sizeof c);
     }
-    simt_settle();
-    return rows_copy(c) ? cudaSuccess : cudaErrorLaunchFailure;
+    if (!to_pages && !simt_runs_now(s))
+        return from_pages ? hold_rows(s, c) : simt_ask(s, held_copy, &c, sizeof c, nullptr, 0);
+    if (s) simt_finish(s);
+    return rows_copy(c) ? cudaSuccess : breach_error();
 }
 
 struct setting {
@@ -114,6 +155,7 @@ struct setting {
     size_t bytes;
 };
 bool set_bytes(const setting &s) {
+    if (is_reduced(s.at, s.bytes)) return false;
     if (s.bytes && !simt_is_device(s.at, s.bytes)) {
         simt_breach("%p is set, which is no device memory of %zu bytes", s.at, s.bytes);
         return false;
@@ -122,6 +164,10 @@ bool set_bytes(const setting &s) {
     return true;
 }
 void kept_setting(void *it) { set_bytes(*(const setting *)it); }
+int held_setting(void *it) {
+    set_bytes(*(const setting *)it);
+    return 0;
+}
 bool add_piece(char *at, size_t bytes) {
     if (n_pieces == room) {
         const size_t wider = room ? 2 * room : 64;
@@ -144,6 +190,10 @@ bool drop_piece(void *at, const char *what, size_t *bytes) {
         return false;
     }
     *bytes = pieces[i - 1].bytes;
+    if (simt_is_lent(at, *bytes, SIMT_REDUCED))
+        simt_breach("%s of %p, which a collective works on that was not waited for", what, at);
+    if (simt_is_lent(at, *bytes, SIMT_REGISTERED))
+        simt_breach("%s of %p, which is registered with a communicator", what, at);
     const unsigned char *gap = (const unsigned char *)at + *bytes;
     for (int k = 0; k < GAP; k++)
         if (gap[k] != 0xFF) simt_breach("%p was written %d bytes past its end", at, k);
@@ -165,8 +215,6 @@ size_t card_bytes() {
 
 } // namespace
 
-int (*simt_pending)();
-
 void simt_memory(simt_memory_facts *out) { *out = facts; }
 
 void simt_region(void *at) {
@@ -186,6 +234,7 @@ void simt_piece(void *at, size_t bytes) {
 }
 void simt_piece_end(void *at) {
     size_t bytes = 0;
+    simt_finish_main(); /* what is in its queue comes before what will use the memory anew */
     if (drop_piece(at, "the end", &bytes)) memset(at, 0xFF, bytes);
 }
 
@@ -241,6 +290,7 @@ cudaError_t cudaFree(void *at) {
     size_t bytes = 0;
     if (!at) return cudaSuccess;
     if (const cudaError_t code = simt_forbidden(nullptr)) return code;
+    simt_finish_main(); /* a card waits */
     for (int i = 0; i < n_regions; i++)
         if (regions[i].at == at) {
             bytes = regions[i].bytes;
@@ -302,26 +352,13 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
 cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s) {
     const setting it = {at, value, bytes};
     if (simt_is_captured(s)) return simt_keep(s, kept_setting, &it, sizeof it);
-    simt_settle();
-    return set_bytes(it) ? cudaSuccess : cudaErrorLaunchFailure;
+    if (!simt_runs_now(s)) return simt_ask(s, held_setting, &it, sizeof it, nullptr, 0);
+    return set_bytes(it) ? cudaSuccess : breach_error();
 }
 
-/* A breach shows as a failed launch would, with its text. */
-static char text[512];
 cudaError_t cudaGetLastError() {
-    const char *breach = simt_error();
-    if (!breach) return simt_late_error();
-    strncpy(text, breach, sizeof text - 1);
-    return cudaErrorLaunchFailure;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t s) {
-    if (const cudaError_t code = s ? simt_forbidden(s) : cudaSuccess) return code;
-    simt_settle();
-    return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t s) {
-    if (const cudaError_t code = s ? simt_forbidden(s) : cudaSuccess) return code;
-    return simt_pending && simt_pending() ? cudaErrorNotReady : cudaSuccess;
+    const cudaError_t code = breach_error();
+    return code == cudaSuccess ? simt_late_error() : code;
 }
 cudaError_t cudaRuntimeGetVersion(int *version) {
     *version = 0;

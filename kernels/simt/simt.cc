@@ -298,7 +298,6 @@ void simt_order(int order) { order_of_all = order; }
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared, void (*run)(void *),
               void *argument) {
     simt.kernel = name;
-    simt_settle();
     if (!get_memory()) return;
     simt.grid = grid;
     simt.block_dim = block;

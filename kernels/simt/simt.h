@@ -12,8 +12,9 @@
  *           blocks: in one launch at all. __syncwarp and shuffles order the threads of a warp.
  *   bounds  an address that is no device memory, no shared memory and not the thread's own.
  *   misaligned  an address that is no multiple of what is read or written there.
+ *   lent    memory that a collective (nccl/) works on.
  * Always found: barriers or shuffles that not all of their threads reach, launches that a card
- * refuses. */
+ * refuses; streams that do not wait for one another, by other bits (stream.cc). */
 #ifndef PX_SIMT_H
 #define PX_SIMT_H
 
@@ -160,8 +161,11 @@ const char *simt_error(void);
 void simt_check(int on);
 /* 0: blocks and threads in order; 1: backwards; n > 1: blocks shuffled by n. */
 void simt_order(int order);
-/* For stand-ins that compute on the host: 1: the stream is captured, and its graph will call run
- * with a copy of these bytes; 0: it is not, so compute now. */
+/* Which streams hold back what they are asked for (stream.cc): 0: those with a priority; 1: the
+ * others. Else PX_SIMT_HOLD says it. Between tests, while no stream has anything to do. */
+void simt_hold_main(int on);
+/* For stand-ins that compute on the host: 1: the stream, or the graph for which it is captured,
+ * will call run with a copy of these bytes; 0: compute now. */
 int simt_later(void *stream, void (*run)(void *), const void *argument, size_t bytes);
 }
 /* What cudaMalloc gave becomes a region: only its pieces may be touched, as long as they last. A
@@ -216,7 +220,6 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
                               size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaStreamCreate(cudaStream_t *out);
-cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 enum cudaStreamCaptureMode {
     cudaStreamCaptureModeGlobal,
@@ -241,8 +244,17 @@ static inline cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute, int
 }
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaDriverGetVersion(int *version);
+typedef struct simt_event *cudaEvent_t;
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 extern "C" {
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamQuery(cudaStream_t s);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 const char *cudaGetErrorString(cudaError_t code);
 }
 

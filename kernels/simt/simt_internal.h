@@ -39,11 +39,35 @@ cudaError_t simt_late_error();
 bool simt_is_device(const void *at, size_t bytes);
 /* … in host memory that kernels may read. */
 bool simt_is_mapped(const void *at, size_t bytes);
-/* Something that others were asked to do on the stream (nccl/nccl.cc), or NULL: not 0 while it is
- * under way. Whatever comes after it on the stream waits. */
-extern int (*simt_pending)();
-static inline void simt_settle() {
-    while (simt_pending && simt_pending()) continue;
-}
+
+/* --- stream.cc --- */
+struct simt_graph;
+struct simt_work;
+struct simt_stream {
+    simt_graph *captured; /* NULL: not captured */
+    bool broken, is_side;
+    uint64_t asked, done;    /* pieces of work so far */
+    simt_work *first, *last; /* those between */
+    simt_stream *next;
+};
+simt_stream *simt_streams();
+bool simt_main_holds();
+/* Whether what the stream is asked for now is to be done at once, by the caller. */
+bool simt_runs_now(cudaStream_t s);
+/* Else: run is called with a copy of the argument's bytes, and of `more` behind them, in the
+ * stream's order, until it returns 0. */
+cudaError_t simt_ask(cudaStream_t s, int (*run)(void *), const void *argument, size_t bytes,
+                     const void *more, size_t more_bytes);
+/* Until the stream (NULL: every one) has done what it was asked for. */
+void simt_finish(cudaStream_t s);
+void simt_finish_main();
+void simt_let_go(simt_graph *g); /* graph.cc */
+/* Device memory that a collective works on, until it is waited for, and may not be touched; or that
+ * a communicator knows, and may not be given back. */
+enum simt_use { SIMT_REDUCED, SIMT_REGISTERED };
+bool simt_lend(const void *at, size_t bytes, simt_use use); /* false: too many */
+bool simt_lent_back(const void *at, size_t bytes, simt_use use);
+bool simt_is_lent(const void *at, size_t bytes, simt_use use); /* a byte of it */
+bool simt_is_registered(const void *at, size_t bytes);         /* all of it */
 
 #endif

@@ -113,6 +113,8 @@ typedef enum { PX_SIM_LOCAL, PX_SIM_HTTP } px_sim_player;
     KEY("sim.max_usd", f64, sim_max_usd, 0, 0, 1e9, N, "stops, resumably, before more is spent on endpoints; 0: no limit") \
     KEY("sim.cache", text, sim_cache, "", 0, 0, N, "folder of replies for endpoints that name none; empty: OUT.cache") \
     KEY("comm.reduce", choice, comm_reduce, PX_REDUCE_EXACT, 0, "exact fast fast_bf16", R, "exact: the same bits on any number of ranks; fast: f32 all-reduce; fast_bf16: bf16 all-reduce between GPUs") \
+    KEY("comm.overlap", bool, comm_overlap, true, 0, 0, N, "between GPUs, gradients are summed while the last slot computes; the same bits") \
+    KEY("comm.bucket_mb", f64, comm_bucket_mb, 32, 0.001, 4096, N, "between GPUs, gradients are summed so many MB at a time") \
     KEY("comm.timeout_s", f64, comm_timeout_s, 600, 0, 1e9, N, "a rank that makes no progress for so long ends the run; 0: never") \
     KEY("reference.cache", text, reference_cache, "", 0, 0, N, "folder for reference log-probabilities; empty: beside the corpus") \
     KEY("log.tensorboard", bool, log_tensorboard, false, 0, 0, N, "also TensorBoard event files") \

@@ -1,6 +1,9 @@
-/* gpus.c - see gpus.h. The communicator does not block: every call returns at once, and what it
- * started is polled together with NCCL's asynchronous errors, so that a peer's death is seen here
- * and not by a hang. */
+/* gpus.c - see gpus.h. Invariants:
+ * 1. The communicator does not block: every call returns at once, and what it started is polled
+ * together with NCCL's asynchronous errors, so that a peer's death is seen here and not by a hang.
+ * 2. Sums run on the side stream. Each waits, by an event, for what the computing stream was asked
+ * for before it. The host waits for the last of them, so what the computing stream is asked for
+ * then comes after all. */
 #include "gpus.h"
 
 #include <stdio.h>
@@ -32,15 +35,28 @@ void px_gpus_max_f32_all(px_gpus *gpus, float *values, size_t n) {
     (void)gpus, (void)values, (void)n;
 }
 void px_gpus_wait_all(px_gpus *gpus) { (void)gpus; }
+void *px_gpus_memory_new(size_t bytes) {
+    (void)bytes;
+    return NULL;
+}
+void px_gpus_memory_free(void *at) { (void)at; }
+bool px_gpus_register_all(px_gpus *gpus, void *at, size_t bytes) {
+    (void)gpus, (void)at, (void)bytes;
+    return false;
+}
 
 #else
 
 #include <nccl.h>
 
+enum { NON_BLOCKING = 1, NO_TIMES = 2 }; /* cudaStreamNonBlocking, cudaEventDisableTiming */
+
 struct px_gpus {
     const px_ranks *ranks;
     ncclComm_t comm;
-    cudaStream_t stream;
+    cudaStream_t stream, side;
+    cudaEvent_t made; /* on the computing stream: what the next sum takes */
+    void *registered; /* NCCL's handle, or NULL */
 };
 
 bool px_gpus_exist(void) { return true; }
@@ -86,12 +102,26 @@ static void end_all(px_gpus *gpus, const char *what) {
     px_abort_all(gpus->ranks, line);
 }
 
+static void check_cuda(px_gpus *gpus, cudaError_t code) {
+    if ((int)code != 0) end_all(gpus, cudaGetErrorString(code));
+}
+
 static void check(px_gpus *gpus, ncclResult_t code) {
     char text[512];
     code = settle(gpus->comm, code);
     if (code == ncclSuccess) return;
     text_of(gpus->comm, code, text);
     end_all(gpus, text);
+}
+
+/* Its blocks go before those of kernels that compute: sums are short, and others wait for them. */
+static px_err *open_side(px_gpus *gpus) {
+    int least = 0, greatest = 0;
+    cudaError_t code = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    if (!code) code = cudaStreamCreateWithPriority(&gpus->side, NON_BLOCKING, greatest);
+    if (!code) code = cudaEventCreateWithFlags(&gpus->made, NO_TIMES);
+    if (code) PX_FAIL(PX_RUN_FAILED, "a stream for sums: %s", cudaGetErrorString(code));
+    return NULL;
 }
 
 px_err *px_gpus_open_all(const px_ranks *ranks, void *stream, px_gpus **out) {
@@ -102,6 +132,7 @@ px_err *px_gpus_open_all(const px_ranks *ranks, void *stream, px_gpus **out) {
     if (ranks->size == 1) return NULL;
     px_gpus *gpus = calloc(1, sizeof *gpus);
     if (!gpus) err = px_err_new(PX_RUN_FAILED, __FILE__, __LINE__, "out of memory");
+    if (!err) err = open_side(gpus);
     ncclResult_t code = ranks->rank == 0 ? ncclGetUniqueId(&id) : ncclSuccess;
     if (!err && code != ncclSuccess) {
         text_of(NULL, code, text);
@@ -110,7 +141,7 @@ px_err *px_gpus_open_all(const px_ranks *ranks, void *stream, px_gpus **out) {
     /* From here on all ranks go to NCCL, or none. */
     err = px_agree_all(ranks, err);
     if (err) {
-        free(gpus);
+        px_gpus_close(gpus);
         return err;
     }
     px_bcast_all(ranks, &id, sizeof id, 0);
@@ -137,18 +168,59 @@ px_err *px_gpus_open_all(const px_ranks *ranks, void *stream, px_gpus **out) {
 void px_gpus_close(px_gpus *gpus) {
     if (!gpus) return;
     /* Nothing is under way; a peer that has left already is not waited for. */
+    if (gpus->registered) settle(gpus->comm, ncclCommDeregister(gpus->comm, gpus->registered));
     if (gpus->comm) ncclCommAbort(gpus->comm);
+    if (gpus->made) cudaEventDestroy(gpus->made);
+    if (gpus->side) cudaStreamDestroy(gpus->side);
     free(gpus);
+}
+
+void *px_gpus_memory_new(size_t bytes) {
+    void *at = NULL;
+    return ncclMemAlloc(&at, bytes) == ncclSuccess ? at : NULL;
+}
+void px_gpus_memory_free(void *at) {
+    if (at) ncclMemFree(at);
+}
+
+bool px_gpus_register_all(px_gpus *gpus, void *at, size_t bytes) {
+    char text[512] = "NCCL takes none";
+    if (!gpus) return false;
+    ncclResult_t code = ncclCommRegister(gpus->comm, at, bytes, &gpus->registered);
+    code = settle(gpus->comm, code);
+    if (code != ncclSuccess) {
+        text_of(gpus->comm, code, text);
+        gpus->registered = NULL;
+    }
+    if (!gpus->registered) px_debug("sums' memory is not registered: %s", text);
+    /* All ranks' memory is registered, or none's. */
+    const bool here = gpus->registered != NULL, all = !px_any_all(gpus->ranks, !here);
+    if (here && !all) settle(gpus->comm, ncclCommDeregister(gpus->comm, gpus->registered));
+    if (!all) gpus->registered = NULL;
+    if (all) px_debug("sums' memory is registered: %zu bytes", bytes);
+    return all;
+}
+
+/* Whether something has failed meanwhile, here or at a peer. */
+static void look(px_gpus *gpus) {
+    ncclResult_t failed = ncclSuccess;
+    check(gpus, ncclCommGetAsyncError(gpus->comm, &failed));
+    check(gpus, failed);
 }
 
 static void reduce_all(px_gpus *gpus, void *values, size_t n, ncclDataType_t type, ncclRedOp_t op) {
     const size_t size = type == ncclInt64 ? 8 : type == ncclFloat32 ? 4 : 2, most = PX_MPI_CHUNK;
     if (!gpus) return;
+    px_err *fault = px_fault(gpus->ranks, "nccl-sum");
+    if (fault) end_all(gpus, px_err_text(fault));
+    check_cuda(gpus, cudaEventRecord(gpus->made, gpus->stream));
+    check_cuda(gpus, cudaStreamWaitEvent(gpus->side, gpus->made, 0));
     for (size_t at = 0; at < n; at += most) {
         char *from = (char *)values + at * size;
         check(gpus,
-              ncclAllReduce(from, from, PX_MIN(n - at, most), type, op, gpus->comm, gpus->stream));
+              ncclAllReduce(from, from, PX_MIN(n - at, most), type, op, gpus->comm, gpus->side));
     }
+    look(gpus);
 }
 void px_gpus_sum_i64_all(px_gpus *gpus, int64_t *values, size_t n) {
     reduce_all(gpus, values, n, ncclInt64, ncclSum);
@@ -169,12 +241,10 @@ void px_gpus_wait_all(px_gpus *gpus) {
     px_err *fault = px_fault(gpus->ranks, "nccl");
     if (fault) end_all(gpus, px_err_text(fault));
     for (int looks = 0;; looks++) {
-        ncclResult_t failed = ncclSuccess;
-        const int state = (int)cudaStreamQuery(gpus->stream);
-        if (state == 0) return;
-        if (state != NOT_READY) end_all(gpus, cudaGetErrorString(state));
-        check(gpus, ncclCommGetAsyncError(gpus->comm, &failed));
-        check(gpus, failed);
+        const cudaError_t state = cudaStreamQuery(gpus->side);
+        look(gpus);
+        if ((int)state == 0) return;
+        if ((int)state != NOT_READY) end_all(gpus, cudaGetErrorString(state));
         pause_between_looks(looks);
     }
 }

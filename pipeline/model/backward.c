@@ -145,6 +145,18 @@ static void head(const run *r, const float *g, px_mat dx) {
     px_op_scatter(model->s, dx, h_rows, slot->rows);
 }
 
+/* The gradients of this layer and of those above it are complete; layer n_layers: what follows the
+ * layers in the vector. */
+static void made(const run *r, int64_t layer) {
+    const px_model *model = r->model;
+    const px_base_layout *base = &model->base;
+    if (!r->how.params) return;
+    if (model->full)
+        px_trained_grads_made(model, base->layer_first + (size_t)layer * base->layer_floats);
+    else
+        px_trained_grads_made(model, model->lora.first + (size_t)layer * model->lora.layer_floats);
+}
+
 px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, px_forward how,
                           const float *g, float *grads, float *dsoft) {
     const px_slot there = px_slot_there(pass, slot, false);
@@ -163,15 +175,18 @@ px_err *px_model_backward(px_model *model, px_pass *pass, const px_slot *slot, p
     PX_PASS(px_adapters_enter(model, how.params, true));
     px_mat dx = mat(&r, pass->dx, 0, model->shape.d);
     head(&r, g, dx);
+    made(&r, model->shape.n_layers);
     for (int64_t layer = model->shape.n_layers - 1; layer >= 0; layer--) {
         /* The last one's are still there. */
         if (layer + 1 < pass->n_again) px_layer_again(&again, layer);
         mlp_block(&r, layer, dx);
         attention_block(&r, layer, dx, layer > 0 || full || wants_soft);
+        made(&r, layer);
     }
     if (full || wants_soft)
         px_op_embed_backward(model->s, wants_soft ? dsoft : NULL,
                              base_grad(&r, model->base.table, 0), slot->ids, dx);
+    if (full) px_trained_grads_made(model, model->base.table);
     px_adapters_leave(model, how.params, grads);
     return px_stream_ok(model->s);
 }

@@ -81,6 +81,15 @@ void px_model_grads_none(px_model *model) {
     if (model->grads) px_memory_zero(model->s, model->grads, trained(model) * sizeof(float));
 }
 
+void px_model_grads_watch(px_model *model, px_grads_made_fn *call, void *context) {
+    model->grads_made = call;
+    model->grads_context = context;
+}
+void px_trained_grads_made(const px_model *model, size_t first) {
+    if (model->grads && model->grads_stay && model->grads_made)
+        model->grads_made(model->grads_context, first);
+}
+
 void px_model_grads_stay(px_model *model, bool stay) { model->grads_stay = stay; }
 const float *px_model_grads_there(const px_model *model, size_t *n) {
     *n = model->grads ? trained(model) : 0;

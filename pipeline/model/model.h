@@ -169,6 +169,12 @@ PX_CHECKED px_err *px_model_backward(px_model *model, px_pass *pass, const px_sl
  * px_model_grads_there gives that memory, parameters [0, *n) of the flat vector, until the next
  * one. NULL: on the CPU, none of these, or no backward yet. */
 void px_model_grads_stay(px_model *model, bool stay);
+/* Who wants to know, during px_model_backward with gradients that stay, how far they are: called
+ * where the operations have been asked for that make those of parameters [first, *n), which are
+ * then left alone until the next backward. first falls from call to call; without targets nothing
+ * is called. call NULL: nobody. */
+typedef void px_grads_made_fn(void *context, size_t first);
+void px_model_grads_watch(px_model *model, px_grads_made_fn *call, void *context);
 const float *px_model_grads_there(const px_model *model, size_t *n);
 
 /* --- step by step: rows of sequences whose earlier positions are in a cache --- */

@@ -99,6 +99,8 @@ void px_adapters_leave(px_model *model, const px_params *params, float *grads);
 /* What operations take: there, or the host's. */
 const float *px_adapter_values(const px_model *model, const px_params *params);
 float *px_trained_grads(const px_model *model, float *grads);
+/* Of parameters [first, …) they are complete. */
+void px_trained_grads_made(const px_model *model, size_t first);
 /* Of a slot without targets: 0 there. */
 void px_model_grads_none(px_model *model);
 
@@ -135,6 +137,8 @@ struct px_model {
     float *values, *grads, *grads_back;
     const px_params *entered;
     bool grads_stay;
+    px_grads_made_fn *grads_made; /* or NULL */
+    void *grads_context;
     px_lora_layout lora;
     px_base_layout base; /* full fine-tuning */
     px_arena *arena;

@@ -1,7 +1,7 @@
 /* card.c - see train.h: what a training holds of a card, before it runs and when it reserves it.
  * The order is training's: weights; the reference's activations, which go; trained values, sums, a
  * slot's activations and gradients, which stay to the end; beside them those of an evaluation. */
-#include "train.h"
+#include "train_internal.h"
 
 px_err *px_train_sizes_of(px_corpus *corpus, const px_config *config, int64_t least,
                           px_arena *arena, px_train_sizes *out) {
@@ -36,11 +36,19 @@ int64_t px_train_rows(const px_config *config, const px_train_sizes *sizes) {
     return PX_MAX(config->batch_slot_tokens, sizes->unit + sizes->soft);
 }
 
-/* Values, two moments, the batch's gradient; two limbs; the slot's gradient. */
-static int64_t trainables(const px_config *config, const px_shape *shape, int64_t n) {
+/* Values, two moments; limbs with the batch's gradient; the slot's gradient. */
+static int64_t trainables(const px_config *config, const px_shape *shape, int64_t n, int n_ranks) {
     const int64_t there = (int64_t)px_model_trained(config, shape);
-    return 4 * px_card_piece(4 * n) + 2 * px_card_piece(8 * n) +
-           (there ? px_card_piece(4 * there) : 0);
+    const px_card_sums_size sums = px_card_sums_bytes(config, n, there, n_ranks);
+    return 3 * px_card_piece(4 * n) + (n_ranks == 1 ? px_card_piece(sums.sums) : 0) +
+           px_card_piece(sums.marks) + (there ? px_card_piece(4 * there) : 0);
+}
+/* ncclMemAlloc's: whole pages of 2 MiB on a card. */
+static int64_t sums_apart(const px_config *config, const px_shape *shape, int64_t n, int n_ranks) {
+    const int64_t there = (int64_t)px_model_trained(config, shape), page = 2 << 20;
+    const int64_t bytes = px_card_sums_bytes(config, n, there, n_ranks).sums;
+    if (n_ranks == 1) return 0;
+    return config->device == PX_DEVICE_CUDA ? (bytes + page - 1) / page * page : bytes;
 }
 
 px_train_card px_train_card_of(const px_config *config, const px_shape *shape,
@@ -65,15 +73,17 @@ px_train_card px_train_card_of(const px_config *config, const px_shape *shape,
                                .largest = n,
                                .backward = true};
     px_train_card out = {.weights = model.weights + model.positions,
-                         .trainables = trainables(config, shape, n),
+                         .trainables = trainables(config, shape, n, n_ranks),
                          .activations = px_pass_card(config, shape, rows, rows, PX_MODEL_TRAIN),
                          .scratch = px_card_scratch(&work)};
     if (config->eval_every > 0) out.activations += px_pass_card(config, shape, others, others, 0);
     const int64_t before = px_pass_card(config, shape, reference, reference, 0);
     out.region =
         out.weights + px_card_piece(out.scratch) + PX_MAX(before, out.trainables + out.activations);
+    out.sums = sums_apart(config, shape, n, n_ranks);
+    out.trainables += out.sums;
     out.besides = config->device == PX_DEVICE_CUDA ? px_card_besides(n_ranks > 1) : 0;
-    out.peak = out.region + out.besides;
+    out.peak = out.region + out.sums + out.besides;
     return out;
 }
 

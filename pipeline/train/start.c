@@ -1,5 +1,6 @@
 /* start.c - from arguments to a run that is ready for its next step: the same way for a fresh run
  * and a resumed one. */
+#include "gpus.h"
 #include "train_internal.h"
 #include "watch.h"
 
@@ -81,6 +82,17 @@ static px_err *check_disk(const px_training *t) {
     return NULL;
 }
 
+/* Between GPUs: memory that NCCL can register. */
+static px_err *take_sums(px_training *t, int64_t bytes) {
+    if (bytes == 0 || !px_gpus_exist()) return NULL;
+    t->sums = px_gpus_memory_new((size_t)bytes);
+    if (!t->sums)
+        PX_FAIL(PX_RUN_FAILED, "%.3f GB of the GPU's memory are wanted for sums between GPUs",
+                (double)bytes / 1e9);
+    px_memory_elsewhere(t->stream, bytes);
+    return NULL;
+}
+
 /* On a GPU: all that the run will take of it, at once and before anything is read. */
 static px_err *reserve(px_training *t) {
     px_train_sizes sizes;
@@ -91,13 +103,16 @@ static px_err *reserve(px_training *t) {
                               &sizes));
     const px_train_card card = px_train_card_of(t->config, &t->shape, &sizes, t->ranks->size);
     t->rows_most = px_train_rows(t->config, &sizes);
-    px_err *err = px_memory_reserve(t->stream, (size_t)card.region, (size_t)card.scratch);
+    px_err *err = take_sums(t, card.sums);
+    if (!err) err = px_memory_reserve(t->stream, (size_t)card.region, (size_t)card.scratch);
     if (!err) return NULL;
     px_memory_facts facts;
     px_err *none = px_train_sizes_of(t->corpus, t->config, 0, t->arena, &sizes);
     if (!none && px_memory_facts_get(t->stream, &facts))
-        px_train_card_advice(t->config, &t->shape, &sizes, t->ranks->size,
-                             (double)(facts.card - facts.card_used + card.besides), &advice);
+        px_train_card_advice(
+            t->config, &t->shape, &sizes, t->ranks->size,
+            (double)(facts.card - facts.card_used + card.besides + (t->sums ? card.sums : 0)),
+            &advice);
     err = px_err_add(err, __FILE__, __LINE__,
                      "the GPU's memory: weights %.3f GB, trainables %.3f, activations %.3f, "
                      "scratch %.3f%s",
@@ -208,7 +223,8 @@ static px_err *start_trainer(px_training *t) {
                               .optimizer = &t->optimizer,
                               .reference = t->reference,
                               .row_of_user = t->rows.row_of_user,
-                              .rows_most = t->rows_most};
+                              .rows_most = t->rows_most,
+                              .sums = t->sums};
     PX_PASS(px_optimizer_enter(&t->optimizer, t->stream, t->params));
     if (t->config->full_finetune) PX_PASS(px_model_update(t->model, t->params));
     PX_PASS(px_trainer_new(&parts, &t->trainer));
@@ -269,6 +285,7 @@ void px_training_end(px_training *t) {
     px_optimizer_free(&t->optimizer);
     px_params_free(t->params);
     px_model_free(t->model);
+    px_gpus_memory_free(t->sums);
     px_stream_close(t->stream);
     px_corpus_close(t->corpus);
     cJSON_Delete(t->manifest);

@@ -42,24 +42,17 @@ typedef struct {
     double *logps; /* [N_TERMS][2 * n_pairs]: chosen, rejected */
 } batch_plan;
 
-/* They are the last. */
-static size_t first_of_users(const px_params *params) {
-    for (int i = 0; i < params->n_params; i++)
-        if (params->params[i].user) return params->params[i].offset;
-    return params->n;
-}
-
 px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out) {
     px_trainer *t = calloc(1, sizeof *t);
     if (!t) PX_NO_MEMORY();
     px_err *err = NULL;
     t->parts = *parts;
     size_t n = parts->params->n;
-    if (px_memory_is_apart(parts->stream)) t->first = first_of_users(parts->params);
     t->grads = px_large_new(n, sizeof *t->grads);
     if (!t->grads)
         PX_FAIL_TO(failed, PX_RUN_FAILED, "out of memory: gradients of %zu parameters", n);
     PX_PASS_TO(failed, px_sums_new(&t->parts, &t->sums));
+    t->first = px_sums_first(t->sums);
     PX_PASS_TO(failed, px_arena_new((size_t)1 << 20, &t->arena));
     *out = t;
     return NULL;
@@ -245,6 +238,7 @@ static px_err *slot_backward(px_trainer *t, const batch_plan *plan, const copy *
 #pragma omp parallel for schedule(static)
     for (size_t i = t->first; i < params->n; i++) t->grads[i] = 0;
     PX_PASS(px_model_backward(t->parts.model, t->pass, rows, how, g, t->grads, dsoft));
+    PX_PASS(px_fault(t->parts.ranks, "slot"));
     if (dsoft) px_work_users_backward(work, params, dsoft, t->grads);
     return add_gradient(t, plan, copies);
 }
@@ -280,11 +274,15 @@ static px_err *run_slot(px_trainer *t, batch_plan *plan, int slot) {
 }
 
 static px_err *run_mine(px_trainer *t, batch_plan *plan) {
+    int last = -1;
     PX_PASS(px_fault(t->parts.ranks, "step"));
+    for (int slot = 0; slot < plan->n_slots; slot++)
+        if (plan->owner[slot] == t->parts.ranks->rank) last = slot;
     for (int slot = 0; slot < plan->n_slots; slot++) {
         if (plan->owner[slot] != t->parts.ranks->rank) continue;
         size_t mark = px_arena_mark(t->arena);
         px_watch(t->parts.ranks, "slot", plan->step);
+        px_sums_slot(t->sums, slot == last);
         PX_PASS(run_slot(t, plan, slot));
         px_arena_reset(t->arena, mark);
     }
@@ -325,7 +323,10 @@ px_err *px_trainer_step_all(px_trainer *t, const px_epoch *epoch, int64_t batch,
     px_err *err = plan_batch(t, epoch, batch, &plan);
     if (!err) err = run_mine(t, &plan);
     px_watch(t->parts.ranks, "waiting for the other ranks' slots", step);
-    PX_TRY(px_agree_all(t->parts.ranks, err), "training");
+    px_sums_begin_all(t->sums); /* failed or not: the others' sums want this rank's part */
+    err = px_agree_all(t->parts.ranks, err);
+    if (err) px_sums_end_all(t->sums);
+    PX_TRY(err, "training");
     out->compute_s = px_now_s() - start;
     px_watch(t->parts.ranks, "reduce", step);
     px_spread_f64_all(t->parts.ranks, plan.logps, (size_t)N_TERMS * 2 * (size_t)plan.n_pairs);

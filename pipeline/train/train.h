@@ -46,7 +46,8 @@ typedef struct {
     int64_t weights, trainables, activations, scratch;
     int64_t region;  /* what a training reserves at its start (px_memory_reserve) */
     int64_t besides; /* an allowance for the rest: CUDA, cuBLASLt, NCCL; 0 on simt */
-    int64_t peak;    /* both */
+    int64_t sums;    /* with several ranks: beside the region, for NCCL; of the trainables */
+    int64_t peak;    /* the three */
 } px_train_card;
 /* Pure; the same on every rank. */
 px_train_card px_train_card_of(const px_config *config, const px_shape *shape,

@@ -55,6 +55,7 @@ typedef struct {
     const double *reference;    /* [2 * corpus->n_pairs] */
     const int32_t *row_of_user; /* [corpus->n_users] row of params, 0: none of their own */
     int64_t rows_most;          /* on a GPU: of the run's largest slot; else 0 */
+    void *sums; /* px_card_sums_bytes of px_gpus_memory_new's; NULL: the stream's memory is taken */
 } px_trainer_parts;
 PX_CHECKED px_err *px_trainer_new(const px_trainer_parts *parts, px_trainer **out);
 /* Collective, once before the first step: between GPUs, NCCL starts. */
@@ -70,17 +71,47 @@ typedef struct px_sums px_sums;
 PX_CHECKED px_err *px_sums_new(const px_trainer_parts *parts, px_sums **out);
 PX_CHECKED px_err *px_sums_connect_all(px_sums *sums); /* collective */
 void px_sums_free(px_sums *sums);
+/* The first parameter whose gradient px_sums_add takes from the host. */
+size_t px_sums_first(const px_sums *sums);
 void px_sums_clear(px_sums *sums);
+/* Before the backward of a slot. last: of this rank in the step; between GPUs its gradients are
+ * summed from now on, as far as they are made. */
+void px_sums_slot(px_sums *sums, bool last);
 typedef struct {
     size_t index;
     float value;
 } px_bad_value;
-/* The gradient that the last backward made: grads [params->n], on a GPU of user parameters alone.
- * False: it holds NaN, Inf or a value of 2^26 or more. */
+/* The gradient that the last backward made: grads [params->n], of which those from px_sums_first on
+ * count. False: it holds NaN, Inf or a value of 2^26 or more. */
 bool px_sums_add(px_sums *sums, const float *grads, px_bad_value *bad);
+/* Collective, in every step, also on a rank that has failed: between GPUs the sums that were not
+ * begun yet are, and go on beside what the host does. Nothing else, or with comm.overlap off. */
+void px_sums_begin_all(px_sums *sums);
+/* Collective. Until what was begun is done: where a step ends without px_sums_all. */
+void px_sums_end_all(px_sums *sums);
 /* Collective. *total [params->n] where the stream computes, borrowed, the same bits on every rank:
  * grads, the last slot's, which are overwritten, where that saves an array. */
 PX_CHECKED px_err *px_sums_all(px_sums *sums, float *grads, const float **total);
+
+/* --- sums_card.c: the same on a GPU; what is said above holds --- */
+typedef struct px_card_sums px_card_sums;
+PX_CHECKED px_err *px_card_sums_new(const px_trainer_parts *parts, px_card_sums **out);
+PX_CHECKED px_err *px_card_sums_connect_all(px_card_sums *sums);
+void px_card_sums_free(px_card_sums *sums);
+size_t px_card_sums_first(const px_card_sums *sums);
+void px_card_sums_clear(px_card_sums *sums);
+void px_card_sums_slot(px_card_sums *sums, bool last);
+bool px_card_sums_add(px_card_sums *sums, const float *grads, px_bad_value *bad);
+void px_card_sums_begin_all(px_card_sums *sums);
+void px_card_sums_end_all(px_card_sums *sums);
+PX_CHECKED px_err *px_card_sums_all(px_card_sums *sums, const float **total);
+/* Bytes of its two pieces of memory, the second of marks; n parameters, `trained` of them on the
+ * card. */
+typedef struct {
+    int64_t sums, marks;
+} px_card_sums_size;
+px_card_sums_size px_card_sums_bytes(const px_config *config, int64_t n, int64_t trained,
+                                     int n_ranks);
 
 /* --- metrics.c --- */
 typedef struct px_metrics px_metrics;
@@ -120,6 +151,7 @@ typedef struct {
     px_digest weights_sha256, params_sha256;
     double *reference;
     int64_t rows_most; /* see px_trainer_parts */
+    void *sums;        /* the same */
     char *config_json, *reference_path;
     cJSON *manifest, *hosts; /* rank 0 alone */
     double start_s;

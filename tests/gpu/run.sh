@@ -127,7 +127,7 @@ step_tiny() {
     for n in 2 3; do
         [ "$cards" -ge $n ] && command -v mpirun >/dev/null || { echo "skip $n ranks: $cards cards" && continue; }
         part "train-$n-ranks" "${limit[@]}" mpirun -n $n "$X" train --config configs/ppft.json --corpus "$T/corpus.h5" \
-            --model "$T/tiny" "${tiny[@]}" --set device="$device" --out "$T/r$n"
+            --model "$T/tiny" "${tiny[@]}" --set device="$device" --set comm.bucket_mb=0.05 --out "$T/r$n"
         part "same-bits-$n-ranks" same cuda "r$n"
     done
 }

@@ -41,10 +41,24 @@ apart() { paste -d '\n' "$1/metrics.jsonl" "$2/metrics.jsonl" | awk -v n=0 '
     END { if (n < 8) print "only", n, "numbers" }'; }
 same simt-is-the-cpu-to-1e-4 "$(apart cpu simt)" ""
 [ "$(sha simt)" != "$(sha cpu)" ] && ok simt-is-no-cpu || fail simt-is-no-cpu "the same bits: was it another device at all?"
+# Sums between ranks go in several parts (by default one would hold this model), beside the last slot or after it; with
+# simt's side stream held back, and its main one: kernels that do not wait for sums, and sums that do not wait for kernels, would
+# have other bits.
+begun() { sed -n 's/.*sums between GPUs: \([0-9]*\) of \([0-9]*\) while the last slot computed.*/\1 \2/p' "$T/err" | sort | tail -n 1; }
 for n in 2 3; do
-    check "simt-$n-ranks" mpirun -n $n "$X" train "${config[@]}" --set device=simt --out "r$n"
+    check "simt-$n-ranks" env PRISMX_LOG=debug mpirun -n $n "$X" train "${config[@]}" --set device=simt --set comm.bucket_mb=0.05 --out "r$n"
     same "simt-same-bits-$n" "$(sha "r$n")" "$(sha simt)"
+    same "simt-beside-$n" "$(begun | awk '{ print ($2 > 5 && $1 >= $2 - 3) ? "most" : $0 }')" most
 done
+same simt-registered "$(grep -c "sums' memory is registered" "$T/err")" 3
+check simt-after env PRISMX_LOG=debug mpirun -n 3 "$X" train "${config[@]}" --set device=simt --set comm.bucket_mb=0.05 \
+    --set comm.overlap=false --out r3-after
+same simt-after-bits "$(sha r3-after)" "$(sha simt)"
+same simt-after-begun "$(begun | cut -d ' ' -f 1)" 0
+check simt-held env PX_SIMT_HOLD=main PX_SIMT_REGISTER=1 PRISMX_LOG=debug mpirun -n 2 "$X" train "${config[@]}" --set device=simt \
+    --set comm.bucket_mb=0.05 --out r2-held
+same simt-held-bits "$(sha r2-held)" "$(sha simt)"
+same simt-not-registered "$(grep -c "sums' memory is registered" "$T/err")" 0
 # Full fine-tuning: values, moments and gradients stay on the card. More than a checkpoint (1.5 MB) and what slots are
 # made of would be gradients or values that go over in a step; a run that stops and goes on has them back.
 full=("${config[@]}" --set full_finetune=true --set lora.r=0 --set train.epochs=2 --set optim.weight_decay=0.1 --set optim.lr=2e-5)
@@ -55,9 +69,13 @@ same full-is-the-cpu-to-1e-4 "$(apart full-cpu full-simt)" ""
 same full-stays-there "$(sed -n 's/^copied: \([0-9.]*\) MB to the device, \([0-9.]*\) MB to the host$/\1 \2/p' "$T/out" |
     awk '{ print $1 < 3.5 && $2 < 2 ? "little" : $0 }')" little
 for n in 2 3; do
-    check "full-$n-ranks" mpirun -n $n "$X" train "${full[@]}" --set device=simt --out "f$n"
+    check "full-$n-ranks" mpirun -n $n "$X" train "${full[@]}" --set device=simt --set comm.bucket_mb=0.2 --out "f$n"
     same "full-same-bits-$n" "$(sha "f$n")" "$(sha full-simt)"
 done
+check full-held env PX_SIMT_HOLD=main mpirun -n 2 "$X" train "${full[@]}" --set device=simt --set comm.bucket_mb=0.2 --out f2-held
+same full-held-bits "$(sha f2-held)" "$(sha full-simt)"
+check full-after mpirun -n 2 "$X" train "${full[@]}" --set device=simt --set comm.overlap=false --out f2-after
+same full-after-bits "$(sha f2-after)" "$(sha full-simt)"
 refuses full-stops 3 'stop-after' "$X" train "${full[@]}" --set device=simt --out full-resumed --stop-after 1
 check full-resumes "$X" train "${full[@]}" --set device=simt --out full-resumed --resume
 same full-resumed-bits "$(sha full-resumed)" "$(sha full-simt)"
@@ -71,11 +89,20 @@ refuses nccl-fault 1 'rank 1 on .*: reduce, step 1: nccl: failure injected' env 
     mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --out fault
 LIMIT=120 refuses nccl-hang 1 'rank 0 on .*no progress for [0-9]+ s .*in reduce, step 1.*rank 1 on .* has not been heard of' \
     env PX_FAULT=nccl-hang:1 mpirun -n 2 "$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.timeout_s=20 --out hang
+# The same in the midst of the last slot, with part of its sums under way; and a failure that ranks agree on, before any sum and
+# after some: the others' sums, which want that rank's part, come to their end.
+beside=("$X" train "${config[@]}" --set device=simt --set train.steps=1 --set comm.bucket_mb=0.05)
+refuses sum-fault 1 'rank 1 on .*: slot, step 1: nccl-sum: failure injected' env PX_FAULT=nccl-sum:1 mpirun -n 2 "${beside[@]}" --out sum-fault
+LIMIT=120 refuses sum-hang 1 'rank 0 on .*no progress for [0-9]+ s .*step 1.*rank 1 on .* has not been heard of' \
+    env PX_FAULT=nccl-sum-hang:1 mpirun -n 2 "${beside[@]}" --set comm.timeout_s=12 --out sum-hang
+for phase in step slot; do
+    refuses "$phase-fault" 1 "^error: training: rank 1: $phase: failure injected" env PX_FAULT=$phase:1 mpirun -n 3 "${beside[@]}" --out "$phase-fault"
+done
 # Sums to rounding: the loss of the second step, and the gradient's norm, near the exact run's; other bits.
 norm() { tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"grad_norm": \([^,}]*\).*/\1/p'; }
 for kind in fast:1e-5 fast_bf16:1e-2; do
     how=${kind%:*}
-    check "simt-$how" mpirun -n 2 "$X" train "${full[@]}" --set device=simt --set comm.reduce="$how" --out "$how"
+    check "simt-$how" mpirun -n 2 "$X" train "${full[@]}" --set device=simt --set comm.bucket_mb=0.2 --set comm.reduce="$how" --out "$how"
     near=$(awk -v a="$(norm full-simt)" -v b="$(norm "$how")" -v most="${kind#*:}" \
         'BEGIN { d = (a - b) / a; print (d < most && -d < most && a > 0 && b > 0) ? "near" : a " " b }')
     same "simt-$how-is-near" "$near" near
@@ -114,10 +141,10 @@ planned() { # RUN OPTION...: of plan's device memory
         -v used="$(number device_used_memory_bytes "$run/manifest.json")" -v card="$(number device_card_memory_used_bytes "$run/manifest.json")" \
         'BEGIN { exit !(used > 0 && p >= held && p < 1.15 * used && card == held) }' && ok "planned-$run" ||
         fail "planned-$run" "$(number device_memory_bytes "$T/out") planned; $(grep device_ "$run/manifest.json")"
-    same "once-$run" "$(number device_allocations "$run/manifest.json")" 1
+    same "once-$run" "$(number device_allocations "$run/manifest.json")" "${pieces:-1}"
 }
 planned simt "${config[@]}"
-planned r2 "${config[@]}" --ranks 2
+pieces=2 planned r2 "${config[@]}" --ranks 2 --set comm.bucket_mb=0.05 # the other is for sums
 planned full-simt "${full[@]}"
 planned recompute-simt "${config[@]}" --set train.recompute=true
 planned recompute-3 "${five[@]}" --set train.recompute=true --set train.recompute_layers=3
@@ -173,6 +200,9 @@ same generate-graphs-replayed "$(grep -cE 'steps: [1-9][0-9]* by [1-9][0-9]* CUD
 check generate-no-graphs env PRISMX_LOG=debug "${graphs[@]}" --model tiny --out plain.jsonl --set generate.graphs=false
 same generate-no-graphs-replayed "$(grep -c 'steps: 0 by 0 CUDA graphs' "$T/err")" 1
 same generate-graphs-same "$(cat graphs.jsonl)" "$(cat plain.jsonl)"
+# What the host leaves in pinned memory is read as late as may be: is it still there?
+check generate-held env PX_SIMT_HOLD=main "${graphs[@]}" --model tiny --out held.jsonl
+same generate-held-same "$(cat held.jsonl)" "$(cat plain.jsonl)"
 check generate-graphs-run "${graphs[@]}" --run simt --out run-graphs.jsonl
 check generate-no-graphs-run "${graphs[@]}" --run simt --out run-plain.jsonl --profile --set generate.graphs=false
 same generate-graphs-run-same "$(cat run-graphs.jsonl)" "$(cat run-plain.jsonl)"

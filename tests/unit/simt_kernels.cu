@@ -237,3 +237,41 @@ void *pinned_new(size_t bytes) {
     return cudaMallocHost(&at, bytes) == cudaSuccess ? at : NULL;
 }
 void pinned_free(void *at) { cudaFreeHost(at); }
+
+/* --- streams --- */
+
+static cudaStream_t streams[2]; /* main, side */
+static cudaEvent_t event;
+
+const char *streams_open(int main_holds) {
+    int least = 0, greatest = 0;
+    simt_hold_main(main_holds);
+    cudaError_t code = cudaStreamCreate(&streams[0]);
+    if (code == cudaSuccess) code = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    if (code == cudaSuccess)
+        code = cudaStreamCreateWithPriority(&streams[1], cudaStreamNonBlocking, greatest);
+    if (code == cudaSuccess) code = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    return text_of(code);
+}
+void streams_close(void) {
+    cudaEventDestroy(event);
+    for (cudaStream_t s : streams) cudaStreamDestroy(s);
+    simt_hold_main(0);
+}
+void stream_store(int side, int *out, int value) {
+    simt_launch_of("store", (const void *)store, 1, 32, 0, streams[side],
+                   [=] { store(out, value); });
+}
+const char *stream_copy(int side, void *to, const void *from, size_t bytes, int kind) {
+    static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                                           cudaMemcpyDeviceToDevice};
+    return text_of(cudaMemcpyAsync(to, from, bytes, kinds[kind], streams[side]));
+}
+const char *stream_zero(int side, void *at, size_t bytes) {
+    return text_of(cudaMemsetAsync(at, 0, bytes, streams[side]));
+}
+const char *stream_follows(int side) {
+    const cudaError_t code = cudaEventRecord(event, streams[!side]);
+    return text_of(code != cudaSuccess ? code : cudaStreamWaitEvent(streams[side], event, 0));
+}
+const char *stream_wait(int side) { return text_of(cudaStreamSynchronize(streams[side])); }

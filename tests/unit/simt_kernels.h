@@ -73,6 +73,17 @@ const char *graph_memory(void);
 const char *graph_end(void);
 const char *graph_launch(void);
 void graph_free(void);
+/* Two streams beside one another, main 0 and side 1, of which one holds back what it is asked for:
+ * out[0] = value by a kernel; copies; zeros; `side` goes on after what the other was asked for so
+ * far; the host waits. Each "" or the error. */
+enum { STREAM_TO_DEVICE, STREAM_TO_HOST, STREAM_INSIDE };
+const char *streams_open(int main_holds);
+void streams_close(void);
+void stream_store(int side, int *out, int value);
+const char *stream_copy(int side, void *to, const void *from, size_t bytes, int kind);
+const char *stream_zero(int side, void *at, size_t bytes);
+const char *stream_follows(int side);
+const char *stream_wait(int side);
 void *pinned_new(size_t bytes);
 void pinned_free(void *at);
 

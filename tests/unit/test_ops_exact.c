@@ -23,13 +23,15 @@ static void limbs_and_values_are_those_of_dist(void **state) {
     px_exact exact = {0};
     px_stream *s = NULL;
     size_t where = 0;
+    uint64_t bad = PX_EXACT_FINE;
     const px_ranks alone = {.size = 1};
     px_assert_ok(px_stream_open(px_test_backend(), 1, &s));
     px_assert_ok(px_exact_new(N, &exact));
     for (int a = 0; a < ADDITIONS; a++) {
         for (int i = 0; i < N; i++) g[i] = value_of(a, i);
         assert_true(px_exact_add(&exact, g, &where));
-        assert_int_equal(px_op_exact_add(s, high, low, g, N), -1);
+        px_op_exact_add(s, high, low, g, N, &bad);
+        assert_true(bad == PX_EXACT_FINE);
         px_exact_get(&exact, want);
         px_op_exact_get(s, got, high, low, N); /* before anything is carried */
         for (int i = 0; i < N; i++)
@@ -85,11 +87,18 @@ static void what_cannot_be_added_is_found(void **state) {
         int64_t high[700] = {0}, low[700] = {0};
         g[699] = g[300 + i] = bad[i];
         g[1] = 1;
-        assert_int_equal(px_op_exact_add(s, high, low, g, 700), 300 + (int64_t)i);
-        assert_int_equal(high[1], 1 << 24);
+        uint64_t found = PX_EXACT_FINE;
+        px_op_exact_add(s, high, low, g, 300, &found);
+        px_op_exact_add(s, high, low, g, 0, &found);
+        assert_true(found == PX_EXACT_FINE);
+        px_op_exact_add(s, high, low, g, 700, &found);
+        assert_int_equal(found, 300 + i);
+        assert_int_equal(high[1], 1 << 25);
         assert_int_equal(high[699], 0);
-        assert_int_equal(px_op_exact_add(s, high, low, g, 300), -1);
-        assert_int_equal(px_op_exact_add(s, high, low, g, 0), -1);
+        px_op_exact_add(s, high, low, g + 300, 400, &found); /* less: an index of this addition */
+        assert_int_equal(found, i);
+        px_op_exact_add(s, high, low, g, 700, &found);
+        assert_int_equal(found, i);
     }
     px_assert_ok(px_stream_ok(s));
     px_stream_close(s);

@@ -289,6 +289,76 @@ static void graphs_refuse(void **state) {
     graph_free();
 }
 
+/* What one stream makes and the other takes, with and without waiting for it. `held` is the one
+ * that holds back: it takes as late, and makes as late, as may be. */
+static void streams_must_wait(int held) {
+    enum { N = 4 };
+    const int maker = held, taker = !held;
+    int *at = device_new(N * sizeof *at), *to = device_new(N * sizeof *to);
+    assert_string_equal(streams_open(held == 0), "");
+    for (int i = 0; i < N; i++) at[i] = to[i] = -1;
+    /* Made late, taken at once: the old value, unless it waits. */
+    stream_store(maker, at, 1);
+    assert_string_equal(stream_copy(taker, to, at, sizeof *to, STREAM_INSIDE), "");
+    assert_int_equal(to[0], -1);
+    assert_string_equal(stream_follows(taker), "");
+    assert_string_equal(stream_copy(taker, to, at, sizeof *to, STREAM_INSIDE), "");
+    assert_int_equal(to[0], 1);
+    /* Taken late: what was made meanwhile, unless the maker waits. */
+    assert_string_equal(stream_copy(maker, to + 1, at, sizeof *to, STREAM_INSIDE), "");
+    stream_store(taker, at, 2);
+    assert_string_equal(stream_wait(maker), "");
+    assert_int_equal(to[1], 2);
+    assert_string_equal(stream_copy(maker, to + 1, at, sizeof *to, STREAM_INSIDE), "");
+    assert_string_equal(stream_follows(taker), "");
+    stream_store(taker, at, 3);
+    assert_int_equal(to[1], 2);
+    assert_string_equal(stream_wait(maker), "");
+    assert_int_equal(to[1], 2);
+    /* In a stream's own order, held back or not. */
+    for (int side = 0; side < 2; side++) {
+        stream_store(side, at, 4);
+        assert_string_equal(stream_zero(side, at + 1, 2 * sizeof *at), "");
+        assert_string_equal(stream_copy(side, at + 2, at, sizeof *at, STREAM_INSIDE), "");
+        stream_store(side, at, 5);
+        int host[3] = {0};
+        assert_string_equal(stream_copy(side, host, at, sizeof host, STREAM_TO_HOST), "");
+        assert_int_equal(host[0] * 100 + host[1] * 10 + host[2], 504);
+    }
+    assert_nothing_found();
+    streams_close();
+    device_free(at);
+    device_free(to);
+}
+static void side_streams_must_be_waited_for(void **state) {
+    (void)state;
+    streams_must_wait(1);
+}
+static void side_streams_must_wait(void **state) {
+    (void)state;
+    streams_must_wait(0);
+}
+
+/* Held back, a copy has what the host's memory held then; of pinned memory what it holds later. */
+static void memory_that_is_pinned_is_read_late(void **state) {
+    (void)state;
+    int *at = device_new(4 * sizeof *at), *pinned = pinned_new(2 * sizeof *pinned), pageable = 1;
+    assert_string_equal(streams_open(1), "");
+    pinned[0] = 1;
+    assert_string_equal(stream_copy(0, at, &pageable, sizeof *at, STREAM_TO_DEVICE), "");
+    assert_string_equal(stream_copy(0, at + 1, pinned, sizeof *at, STREAM_TO_DEVICE), "");
+    assert_string_equal(stream_copy(0, pinned + 1, at, sizeof *at, STREAM_TO_HOST), "");
+    pageable = pinned[0] = 2;
+    pinned[1] = 0;
+    assert_string_equal(stream_wait(0), "");
+    assert_int_equal(at[0], 1);
+    assert_int_equal(at[1], 2);
+    assert_int_equal(pinned[1] + pageable, 3);
+    streams_close();
+    device_free(at);
+    pinned_free(pinned);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(blocks_sum_in_any_order, set_up),
@@ -303,6 +373,9 @@ int main(void) {
         cmocka_unit_test_setup(launches_are_refused, set_up),
         cmocka_unit_test_setup(graphs_keep_arguments, set_up),
         cmocka_unit_test_setup(graphs_refuse, set_up),
+        cmocka_unit_test_setup(side_streams_must_be_waited_for, set_up),
+        cmocka_unit_test_setup(side_streams_must_wait, set_up),
+        cmocka_unit_test_setup(memory_that_is_pinned_is_read_late, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,17 @@ extern "C" {
 #endif
 
 typedef struct simt_stream *cudaStream_t;
+typedef struct simt_event *cudaEvent_t;
 typedef int cudaError_t;
-/* cudaSuccess 0, cudaErrorNotReady 600: from kernels/simt/memory.cc. */
+/* cudaSuccess 0, cudaErrorNotReady 600: of CUDA's runtime, from kernels/simt. */
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamQuery(cudaStream_t s);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 const char *cudaGetErrorString(cudaError_t code);
 
 #define NCCL_UNIQUE_ID_BYTES 128
@@ -39,6 +47,10 @@ typedef struct {
 #define NCCL_CONFIG_INITIALIZER                                                                    \
     { 1 }
 
+ncclResult_t ncclMemAlloc(void **out, size_t bytes);
+ncclResult_t ncclMemFree(void *at);
+ncclResult_t ncclCommRegister(ncclComm_t comm, void *at, size_t bytes, void **handle);
+ncclResult_t ncclCommDeregister(ncclComm_t comm, void *handle);
 ncclResult_t ncclGetVersion(int *version);
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id);
 ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int n, ncclUniqueId id, int rank,
