@@ -63,6 +63,8 @@ typedef void px_head_backward_fn(px_stream *s, px_mat dh, const float *g, px_mat
                                  const px_weight *w, px_targets targets);
 typedef void px_head_backward_weight_fn(px_stream *s, float *dw, const float *g, const float *lse,
                                         px_mat h, const px_weight *w, px_targets targets);
+typedef void px_pick_fn(px_stream *s, px_mat logits, const px_picking *how, px_picked *out,
+                        px_listed *lists);
 typedef void px_adamw_fn(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
                          const px_adamw *adamw);
 typedef double px_sum_squares_fn(px_stream *s, const float *g, int64_t n);
@@ -131,6 +133,7 @@ typedef struct {
     px_head_fn *head;
     px_head_backward_fn *head_backward;
     px_head_backward_weight_fn *head_backward_weight;
+    px_pick_fn *pick;
     px_adamw_fn *adamw;
     px_sum_squares_fn *sum_squares;
     px_exact_add_fn *exact_add;
@@ -139,10 +142,11 @@ typedef struct {
 } px_backend;
 
 extern const px_backend px_backend_ref, px_backend_cpu;
-/* ref/exact.c, for both of them. */
+/* ref/exact.c and ref/pick.c, for both of them. */
 px_exact_add_fn px_ref_exact_add;
 px_exact_carry_fn px_ref_exact_carry;
 px_exact_get_fn px_ref_exact_get;
+px_pick_fn px_ref_pick;
 #if defined(PX_HAVE_CUDA) || defined(PX_HAVE_SIMT)
 extern const px_backend px_backend_cuda;
 #endif

@@ -497,6 +497,28 @@ void px_op_head_backward_weight(px_stream *s, float *dw, const float *g, const f
 
 /* --- optimiser --- */
 
+/* --- choosing tokens --- */
+
+static bool is_picking(px_mat logits, const px_picking *how) {
+    if (how->n_changes < 0 || how->n_lists < 0 || how->n_lists > logits.rows) return false;
+    if (how->n_lists > 0 && (how->listed < 1 || how->listed > PX_PICK_LISTED)) return false;
+    for (int64_t i = 0; i < logits.rows; i++) {
+        const px_pick *row = &how->rows[i];
+        if (row->list >= how->n_lists || row->n_penalised < 0 || row->n_banned < 0) return false;
+        if ((row->list >= 0 || row->sum) && !(row->temperature > 0)) return false;
+        if (row->at < 0 || row->at + row->n_penalised + row->n_banned > how->n_changes)
+            return false;
+    }
+    return true;
+}
+void px_op_pick(px_stream *s, px_mat logits, const px_picking *how, px_picked *out,
+                px_listed *lists) {
+    CHECK(is_mat(logits) && logits.type == PX_F32 && logits.cols <= PX_PICK_VOCAB);
+    CHECK(is_picking(logits, how));
+    if (logits.rows == 0) return;
+    RUN("pick", 0, size_of(logits), s->backend->pick(s, logits, how, out, lists));
+}
+
 void px_op_adamw(px_stream *s, float *p, float *m, float *v, const float *g, int64_t n,
                  const px_adamw *adamw) {
     CHECK(n >= 0 && adamw->step >= 1);

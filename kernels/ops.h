@@ -55,7 +55,8 @@ bool px_backend_exists(const char *name);
  * host's memory too, which a GPU's backend then copies there and back each time. Not zeroed. */
 PX_CHECKED px_err *px_memory_new(px_stream *s, size_t bytes, void **out);
 void px_memory_free(px_stream *s, void *at); /* NULL: nothing */
-/* Host memory that a GPU fills fastest; to be read, not to be copied from. */
+/* Host memory that a GPU fills fastest, and reads in its own time: what it is to take from there
+ * stays as it is until something waits. */
 PX_CHECKED px_err *px_memory_host_new(px_stream *s, size_t bytes, void **out);
 /* Host memory that a GPU reads where it lies, a row now and then: px_op_embed's table. */
 PX_CHECKED px_err *px_memory_shared_new(px_stream *s, size_t bytes, void **out);
@@ -319,6 +320,44 @@ void px_op_head_backward(px_stream *s, px_mat dh, const float *g, px_mat ew, con
 void px_op_head_backward_weight(px_stream *s, float *dw, const float *g, const float *lse, px_mat h,
                                 const px_weight *w, px_targets targets);
 
+/* --- what choosing a token needs of a row of logits: a GPU's rows need not come to the host --- */
+enum { PX_PICK_LISTED = 512, PX_PICK_CHANGES = 1024, PX_PICK_VOCAB = 1 << 23 };
+/* Exponents below are left out of sums: e^-30 times any vocabulary is below f32's rounding. */
+#define PX_PICK_NEGLIGIBLE (-30.0f)
+typedef struct {
+    float temperature; /* with a list or a sum: above 0 */
+    float penalty;     /* multiplies a penalised id's logit where it is negative, else divides it */
+    int32_t list;      /* which of the lists it fills; -1: none */
+    int32_t sum;       /* 0: not wanted */
+    /* Ids changes[at …]: the penalised, then the banned, whose logits become -inf; of each kind
+     * none twice. */
+    int32_t at, n_penalised, n_banned;
+} px_pick;
+typedef struct {
+    const px_pick *rows; /* [N] */
+    const int32_t *changes;
+    int32_t n_changes;
+    int32_t n_lists, listed; /* places of a list, up to PX_PICK_LISTED */
+} px_picking;
+typedef struct {
+    double sum;        /* Σ e^x, x = (logit - most) / temperature in f32, without negligible ones;
+                        * e^x and sum in float64 */
+    float most, least; /* the largest; no logit that is not listed is above `least`, and with -inf
+                        * none is left but those of -inf and NaN */
+    int32_t best, n;   /* the first of the largest; entries of its list */
+} px_picked;
+typedef struct {
+    int32_t id;
+    float logit;
+} px_listed;
+/* logits [N, V] f32, V up to PX_PICK_VOCAB, are changed first as `how` says. out [N]; lists
+ * [n_lists, how->listed]: the largest logits, descending, ties by id; some three quarters of the
+ * places at least, where so many logits differ. On a GPU it does not wait unless it is given the
+ * host's memory for out or lists; how's arrays may be px_memory_host_new's, and stay as they are
+ * until something waits. */
+void px_op_pick(px_stream *s, px_mat logits, const px_picking *how, px_picked *out,
+                px_listed *lists);
+
 /* --- optimiser --- */
 typedef struct {
     double lr, beta1, beta2, eps, weight_decay;
@@ -364,7 +403,7 @@ typedef struct {
     int64_t largest;    /* trained values of the largest tensor; 0: none */
     int64_t staged;     /* f32 values that the host has and the card rounds, at a time; 0: none */
     bool backward;
-    bool steps; /* over a cache, without the loss head */
+    bool steps; /* over a cache, without the loss head, tokens chosen */
 } px_card_slot;
 /* Scratch of the operation that takes most. */
 int64_t px_card_scratch(const px_card_slot *slot);

@@ -5,6 +5,7 @@
 #include "quant.h"
 
 enum { KEPT_APART = 256, CHUNK = 4096, SUM_PIECE = 4096, SUMMED_ROWS = 512 };
+enum { SEGMENT = 2048, MERGED = 4096 };
 /* Keys in attention's lists and tiles of rows, a row of the slot: a list a leaf, a tile a segment
  * at least. Trees of PRISM's conversations have 4 and 0.2. */
 enum { LISTED = 16, TILED = 1, TILE_BYTES = 24 };
@@ -59,12 +60,21 @@ static int64_t adapters(const px_card_slot *s) {
     return scratch(8 * s->rows) + scratch(4 * stretches * s->adapters);
 }
 
+/* cuda/pick.c: a row's wishes, its changes, what its segments and their lists hold. */
+static int64_t picking(const px_card_slot *s) {
+    const int64_t segments = (s->vocab + SEGMENT - 1) / SEGMENT, N = s->wanted;
+    const int64_t kept = PX_MIN((int64_t)PX_PICK_LISTED, MERGED / PX_MAX(segments, 1));
+    return scratch(N * (int64_t)sizeof(px_pick)) + scratch(4 * N * PX_PICK_CHANGES) +
+           4 * scratch(4 * N * segments) + scratch(8 * N * segments) +
+           scratch(8 * N * segments * kept);
+}
+
 int64_t px_card_scratch(const px_card_slot *s) {
     const int64_t tables = scratch(8 * s->rows) + scratch(4 * s->rows);
     int64_t most = PX_MAX(attention(s), tables + scratch(4 * s->soft * s->d));
     most = PX_MAX(most, scratch(2 * s->widened));
     most = PX_MAX(most, scratch(4 * s->staged));
-    if (!s->steps) most = PX_MAX(most, head(s));
+    most = PX_MAX(most, s->steps ? picking(s) : head(s));
     if (!s->backward) return most;
     most = PX_MAX(most, adapters(s));
     most = PX_MAX(most, scratch(4 * s->host_grads));

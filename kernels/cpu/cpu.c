@@ -55,6 +55,7 @@ const px_backend px_backend_cpu = {
     .head = cpu_head,
     .head_backward = cpu_head_backward,
     .head_backward_weight = cpu_head_backward_weight,
+    .pick = px_ref_pick,
     .adamw = cpu_adamw,
     .sum_squares = cpu_sum_squares,
     .exact_add = px_ref_exact_add,

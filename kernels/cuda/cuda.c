@@ -116,6 +116,7 @@ const px_backend px_backend_cuda = {
     .head = cuda_head,
     .head_backward = cuda_head_backward,
     .head_backward_weight = cuda_head_backward_weight,
+    .pick = cuda_pick,
     .adamw = cuda_adamw,
     .sum_squares = cuda_sum_squares,
     .exact_add = cuda_exact_add,

@@ -153,6 +153,7 @@ px_cache_copy_fn cuda_cache_copy;
 px_head_fn cuda_head;
 px_head_backward_fn cuda_head_backward;
 px_head_backward_weight_fn cuda_head_backward_weight;
+px_pick_fn cuda_pick;
 px_adamw_fn cuda_adamw;
 px_sum_squares_fn cuda_sum_squares;
 px_exact_add_fn cuda_exact_add;

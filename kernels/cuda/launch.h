@@ -227,6 +227,42 @@ void cu_head_backward(cu_queue *q, cu_mat dh, const float *g, cu_mat ew, cu_mat 
 /* weights: dlogits of the chunk. */
 void cu_head_slopes(cu_queue *q, const cu_head *h, const float *g);
 
+/* --- pick.cu: as px_pick, px_picked and px_listed of ops.h --- */
+/* Logits that a block looks at; listed ones of all segments of a row, so many are kept of each. */
+enum { CU_SEGMENT = 2048, CU_MERGED = 4096, CU_LISTED = 512 };
+typedef struct {
+    float temperature, penalty;
+    int32_t list, sum, at, n_penalised, n_banned;
+} cu_pick;
+typedef struct {
+    double sum;
+    float most, least;
+    int32_t best, n;
+} cu_picked;
+typedef struct {
+    int32_t id;
+    float logit;
+} cu_listed;
+typedef struct {
+    float *logits;
+    int64_t rows, vocab, stride;
+    const cu_pick *picks; /* [rows] */
+    const int32_t *changes;
+    int32_t n_changes, listed, segments, kept; /* kept: of a segment, at most */
+    int32_t n_lists, sums;                     /* sums: some row wants one */
+    float negligible;
+    float *most; /* [rows, segments], as best and sum */
+    int32_t *best;
+    double *sum;
+    uint32_t
+        *cut; /* [n_lists, segments]: no key that is not kept is as large; as n, how many are */
+    int32_t *n;
+    unsigned long long *keys; /* [n_lists, segments, kept]: key of the logit, ~id */
+    cu_picked *out;
+    cu_listed *lists;
+} cu_picking;
+void cu_pick_rows(cu_queue *q, const cu_picking *p);
+
 #ifdef __cplusplus
 }
 #endif

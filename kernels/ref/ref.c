@@ -40,6 +40,7 @@ const px_backend px_backend_ref = {
     .head = px_ref_head,
     .head_backward = px_ref_head_backward,
     .head_backward_weight = px_ref_head_backward_weight,
+    .pick = px_ref_pick,
     .adamw = px_ref_adamw,
     .sum_squares = px_ref_sum_squares,
     .exact_add = px_ref_exact_add,

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
+#include "engine_internal.h"
 
-/* Exponents below are left out of sums: e^-30 times any vocabulary is below f32's rounding. */
-static const float NEGLIGIBLE = -30.0f;
+static const float NEGLIGIBLE = PX_PICK_NEGLIGIBLE;
 
 static void penalise(float *logits, int64_t vocab, const px_choosing *c, float penalty) {
     for (int32_t i = 0; i < c->n_distinct; i++) {
@@ -49,13 +48,19 @@ static void take_out(taking_out *t, int32_t id) {
     t->logits[id] = -INFINITY;
 }
 
-/* Bans each token that would repeat an n-gram of the prompt or the answer. */
-static void ban_ngrams(taking_out *t, const px_choosing *c, int64_t n) {
-    if (c->n < n) return;
+int64_t choosing_repeats(const px_choosing *c, int64_t from) {
+    const int64_t n = c->how->no_repeat_ngram;
+    if (n == 0 || c->n < n) return -1;
     const int32_t *last = c->ids + c->n - (n - 1);
-    for (int64_t i = 0; i + n <= c->n; i++)
-        if (memcmp(c->ids + i, last, (size_t)(n - 1) * sizeof *last) == 0)
-            take_out(t, c->ids[i + n - 1]);
+    for (int64_t i = from; i + n <= c->n; i++)
+        if (memcmp(c->ids + i, last, (size_t)(n - 1) * sizeof *last) == 0) return i;
+    return -1;
+}
+
+/* Bans each token that would repeat an n-gram of the prompt or the answer. */
+static void ban_ngrams(taking_out *t, const px_choosing *c) {
+    for (int64_t i = choosing_repeats(c, 0); i >= 0; i = choosing_repeats(c, i + 1))
+        take_out(t, c->ids[i + c->how->no_repeat_ngram - 1]);
 }
 
 /* The first of the largest. */
@@ -182,10 +187,12 @@ static int64_t shortlist(const float *logits, int64_t vocab, const px_decoding *
     return n;
 }
 
-static int32_t draw(const px_candidate *c, int64_t n, const px_choosing *choice) {
+static double uniform(const px_choosing *choice) {
     const px_rng rng = {choice->how->seed, PX_RNG_GENERATE};
-    const double u = px_rng_uniform(rng, choice->key, (uint64_t)choice->n_new);
-    const double all = sum_first(c, n);
+    return px_rng_uniform(rng, choice->key, (uint64_t)choice->n_new);
+}
+static int32_t draw(const px_candidate *c, int64_t n, const px_choosing *choice) {
+    const double u = uniform(choice), all = sum_first(c, n);
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         sum += (double)expf(c[i].x);
@@ -194,13 +201,22 @@ static int32_t draw(const px_candidate *c, int64_t n, const px_choosing *choice)
     return c[n - 1].id;
 }
 
+/* Of the changed logits, of which best is the first of the largest. */
+static int32_t choose_from(const float *logits, int64_t vocab, const px_choosing *choice,
+                           int32_t best, px_candidate *room) {
+    const px_decoding *how = choice->how;
+    if (how->temperature <= 0 || how->top_k == 1) return best;
+    const int64_t n = shortlist(logits, vocab, how, logits[best], room);
+    return n > 0 ? draw(room, n, choice) : best;
+}
+
 int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_candidate *room) {
     const px_decoding *how = choice->how;
     if (how->repetition_penalty != 1)
         penalise(logits, vocab, choice, (float)how->repetition_penalty);
     if (choice->mask) keep_allowed(logits, vocab, choice);
     taking_out taken = {logits, vocab, room, 0};
-    if (how->no_repeat_ngram > 0) ban_ngrams(&taken, choice, how->no_repeat_ngram);
+    ban_ngrams(&taken, choice);
     for (int i = 0; i < choice->n_ends && choice->n_new < how->min_new_tokens; i++)
         take_out(&taken, choice->ends[i]);
     int32_t best = largest(logits, vocab);
@@ -208,9 +224,97 @@ int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_ca
         for (int64_t i = 0; i < taken.n; i++) logits[taken.out[i].id] = taken.out[i].x;
         best = largest(logits, vocab);
     }
-    if (how->temperature <= 0 || how->top_k == 1) return best;
-    const int64_t n = shortlist(logits, vocab, how, logits[best], room);
-    return n > 0 ? draw(room, n, choice) : best;
+    return choose_from(logits, vocab, choice, best, room);
+}
+
+int32_t px_choose_changed(const float *logits, int64_t vocab, const px_choosing *choice,
+                          px_candidate *room) {
+    return choose_from(logits, vocab, choice, largest(logits, vocab), room);
+}
+
+/* --- from what was picked of the logits --- */
+
+/* Candidates picked, in order: all of those that count, or a beginning of them. */
+typedef struct {
+    px_candidate *c;
+    int64_t n;
+    bool whole;    /* all */
+    float rest;    /* else: the others' x is not above it, and below all that are here */
+    double all;    /* Σ e^x of all … */
+    double margin; /* … to so much of it */
+} picks;
+/* expf gives e^x to a unit of its last place, 2^-23; sums in another order differ by less. */
+static const double MARGIN = 1.25e-7, MARGIN_ORDER = 1e-12;
+
+static picks picks_of(const px_picked *picked, const px_listed *list, float temperature,
+                      px_candidate *room) {
+    picks p = {.c = room, .all = picked->sum, .margin = MARGIN};
+    p.rest = (picked->least - picked->most) / temperature;
+    p.whole = p.rest < NEGLIGIBLE; /* -inf too */
+    for (int32_t i = 0; i < picked->n; i++) {
+        const float x = (list[i].logit - picked->most) / temperature;
+        if (!(x >= NEGLIGIBLE) || (!p.whole && !(x > p.rest))) break;
+        int64_t at = p.n++;
+        /* Other logits may become the same x: those go by id. */
+        for (; at > 0 && room[at - 1].x == x && room[at - 1].id > list[i].id; at--)
+            room[at] = room[at - 1];
+        room[at] = (px_candidate){list[i].id, x};
+    }
+    if (p.whole) p.all = sum_first(room, p.n), p.margin = MARGIN_ORDER;
+    return p;
+}
+
+/* As shortlist: false: it takes candidates that are not here. */
+static bool picks_cut(picks *p, const px_decoding *how) {
+    if (how->top_k > 0) {
+        if (!p->whole && p->n < how->top_k) return false;
+        int64_t kept = PX_MIN(p->n, how->top_k);
+        while (kept < p->n && p->c[kept].x == p->c[kept - 1].x) kept++;
+        p->n = kept;
+        p->whole = true;
+        p->all = sum_first(p->c, kept);
+        p->margin = 0; /* as it is summed there */
+    }
+    if (how->top_p < 1) {
+        const int64_t kept = nucleus(p->c, p->n, how->top_p, p->all * (1 - p->margin));
+        if (kept != nucleus(p->c, p->n, how->top_p, p->all * (1 + p->margin))) return false;
+        if (kept < 0 && how->top_k == 0) return false;
+        if (kept > 0) p->n = kept;
+        p->whole = true;
+    }
+    if (how->min_p > 0) {
+        const float least = logf((float)how->min_p);
+        p->whole = p->whole || p->rest < least;
+        while (p->n > 1 && p->c[p->n - 1].x < least) {
+            p->whole = true;
+            p->n--;
+        }
+        return p->whole;
+    }
+    return true;
+}
+
+/* As draw, where the others may have a part in the sum: -1: that decides it. */
+static int32_t picks_draw(const picks *p, const px_choosing *choice) {
+    const double u = uniform(choice);
+    double sum = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        const double before = sum;
+        sum += (double)expf(p->c[i].x);
+        if (u * p->all * (1 + p->margin) < sum)
+            return u * p->all * (1 - p->margin) >= before ? p->c[i].id : -1;
+    }
+    return -1;
+}
+
+int32_t px_choose_picked(const px_picked *picked, const px_listed *list, const px_choosing *choice,
+                         px_candidate *room) {
+    const px_decoding *how = choice->how;
+    if (how->temperature <= 0 || how->top_k == 1) return picked->best;
+    if (!isfinite(picked->most)) return -1;
+    picks p = picks_of(picked, list, (float)how->temperature, room);
+    if (p.n == 0 || !picks_cut(&p, how)) return -1;
+    return p.whole ? draw(p.c, p.n, choice) : picks_draw(&p, choice);
 }
 
 void px_best(const float *logits, int64_t vocab, px_alternative *best, int32_t n, double *lse) {

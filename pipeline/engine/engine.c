@@ -124,6 +124,7 @@ static px_err *take_memory(px_engine *e, const px_engine_setup *setup) {
     e->stretches = malloc((batch + 1) * sizeof *e->stretches);
     e->soft_rows = malloc((batch * (size_t)e->soft * (size_t)shape->d + 1) * sizeof(float));
     PX_PASS(px_memory_host_new(e->stream, batch * vocab * sizeof *e->logits, (void **)&e->logits));
+    if (px_memory_is_apart(e->stream)) PX_PASS(picks_open(e->stream, e->batch, &e->picks));
     e->candidates = malloc(2 * (size_t)e->threads * vocab * sizeof *e->candidates);
     e->raw = malloc((size_t)e->threads * vocab * sizeof *e->raw);
     if (!e->ids || !e->wanted || !e->wanted_of || !e->stretches || !e->soft_rows ||
@@ -167,6 +168,11 @@ static void list_free(sequence_list *list) {
 
 void px_engine_close(px_engine *e) {
     if (!e) return;
+    if (e->picks)
+        px_debug("tokens: %lld by what the GPU picked, %lld by logits, %lld by logits asked for "
+                 "afterwards",
+                 (long long)e->counts.picked, (long long)e->counts.by_logits,
+                 (long long)e->counts.by_logits_after);
     list_free(&e->waiting), list_free(&e->running), list_free(&e->kept);
     px_template_close(e->tmpl);
     px_tokenizer_close(e->tok);
@@ -174,6 +180,7 @@ void px_engine_close(px_engine *e) {
     px_cache_free(e->cache);
     px_model_free(e->model);
     if (e->logits) px_memory_host_free(e->stream, e->logits);
+    picks_close(e->picks);
     px_stream_close(e->stream);
     if (e->run.arena) px_run_close(&e->run);
     pool_fini(&e->pool);
@@ -333,36 +340,77 @@ static pass_rows choose_rows(px_engine *e) {
     return p;
 }
 
-/* A token for wanted row w; its alternatives [logprobs] into best. */
-static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
-    const sequence *s = e->running.items[e->wanted_of[w]];
+static px_choosing choosing_of(const px_engine *e, const sequence *s) {
+    return (px_choosing){.how = &s->request.how,
+                         .ids = s->plain,
+                         .n = s->n_plain,
+                         .n_new = s->n_new,
+                         .distinct = s->distinct,
+                         .n_distinct = s->n_distinct,
+                         .ends = e->ends,
+                         .n_ends = e->n_ends,
+                         .key = s->request.key,
+                         .mask = s->request.grammar ? &s->mask : NULL};
+}
+
+/* By its logits, which change; the token's alternatives [logprobs] into best. */
+static void choose_by_logits(px_engine *e, float *logits, const px_choosing *choice,
+                             px_token *token, px_alternative *best) {
     const int64_t mine = (int64_t)omp_get_thread_num() * e->vocab;
-    float *logits = e->logits + (int64_t)w * e->vocab, *raw = e->raw + mine;
-    const px_choosing choice = {.how = &s->request.how,
-                                .ids = s->plain,
-                                .n = s->n_plain,
-                                .n_new = s->n_new,
-                                .distinct = s->distinct,
-                                .n_distinct = s->n_distinct,
-                                .ends = e->ends,
-                                .n_ends = e->n_ends,
-                                .key = s->request.key,
-                                .mask = s->request.grammar ? &s->mask : NULL};
-    px_token token = {.tag = s->request.tag, .index = s->n_new};
+    float *raw = e->raw + mine;
     double lse = 0;
-    if (s->request.how.logprobs > 0) {
-        token.n_best = (int32_t)PX_MIN(s->request.how.logprobs, e->vocab);
-        token.best = best;
-        px_best(logits, e->vocab, best, token.n_best, &lse);
+    if (choice->how->logprobs > 0) {
+        token->n_best = (int32_t)PX_MIN(choice->how->logprobs, e->vocab);
+        token->best = best;
+        px_best(logits, e->vocab, best, token->n_best, &lse);
         memcpy(raw, logits, (size_t)e->vocab * sizeof *raw); /* choosing changes them */
     }
-    token.id = px_choose(logits, e->vocab, &choice, e->candidates + 2 * mine);
-    if (token.best) token.logp = (double)raw[token.id] - lse;
-    const bool longest = s->n_rows + 1 >= s->most_rows;
-    for (int i = 0; i < e->n_ends && !s->request.how.ignore_eos; i++)
-        if (token.id == e->ends[i]) token.finish = PX_FINISH_STOP;
-    if (token.finish == PX_FINISH_NONE && longest) token.finish = PX_FINISH_LENGTH;
+    token->id = px_choose(logits, e->vocab, choice, e->candidates + 2 * mine);
+    if (token->best) token->logp = (double)raw[token->id] - lse;
+}
+
+/* A token for wanted row w, id -1 where what was picked does not decide it. */
+static px_token choose_one(px_engine *e, int32_t w, px_alternative *best) {
+    const sequence *s = e->running.items[e->wanted_of[w]];
+    const px_choosing choice = choosing_of(e, s);
+    px_candidate *room = e->candidates + 2 * (int64_t)omp_get_thread_num() * e->vocab;
+    px_token token = {.tag = s->request.tag, .index = s->n_new};
+    if (picks_has(e->picks, w))
+        token.id = picks_choose(e->picks, w, &choice, room);
+    else
+        choose_by_logits(e, e->logits + (int64_t)w * e->vocab, &choice, &token, best);
     return token;
+}
+
+/* Tokens that what was picked did not decide, by logits that come over now; all are counted. */
+static px_err *choose_rest(px_engine *e, const pass_rows *p, px_token *tokens) {
+    int32_t n = 0;
+    for (int32_t w = 0; w < p->n_wanted; w++) {
+        const bool picked = picks_has(e->picks, w), after = tokens[w].id < 0;
+        e->counts.picked += picked && !after;
+        e->counts.by_logits += e->picks && !picked;
+        e->counts.by_logits_after += after;
+        if (!after) continue;
+        n++;
+        e->running.items[e->wanted_of[w]]->n_after++;
+        PX_PASS(px_model_logits(e->model, e->pass, w, e->logits + (int64_t)w * e->vocab));
+    }
+    if (n == 0) return NULL;
+#pragma omp parallel for num_threads(e->threads) schedule(dynamic, 1)
+    for (int32_t w = 0; w < p->n_wanted; w++) {
+        if (tokens[w].id >= 0) continue;
+        const px_choosing choice = choosing_of(e, e->running.items[e->wanted_of[w]]);
+        px_candidate *room = e->candidates + 2 * (int64_t)omp_get_thread_num() * e->vocab;
+        const float *logits = e->logits + (int64_t)w * e->vocab;
+        tokens[w].id = px_choose_changed(logits, e->vocab, &choice, room);
+    }
+    return NULL;
+}
+
+static px_finish finish_of(const px_engine *e, const sequence *s, int32_t id) {
+    for (int i = 0; i < e->n_ends && !s->request.how.ignore_eos; i++)
+        if (id == e->ends[i]) return PX_FINISH_STOP;
+    return s->n_rows + 1 >= s->most_rows ? PX_FINISH_LENGTH : PX_FINISH_NONE;
 }
 
 /* What each wanted row's grammar allows. */
@@ -386,8 +434,11 @@ static px_err *choose_all(px_engine *e, const pass_rows *p, px_token_sink *sink,
 #pragma omp parallel for num_threads(e->threads) schedule(dynamic, 1)
     for (int32_t w = 0; w < p->n_wanted; w++)
         tokens[w] = choose_one(e, w, best + (size_t)w * MOST_BEST);
+    PX_PASS_TO(done, choose_rest(e, p, tokens));
     for (int32_t w = 0; w < p->n_wanted; w++) {
-        PX_PASS_TO(done, sequence_add(e->running.items[e->wanted_of[w]], tokens[w].id));
+        sequence *s = e->running.items[e->wanted_of[w]];
+        tokens[w].finish = finish_of(e, s, tokens[w].id);
+        PX_PASS_TO(done, sequence_add(s, tokens[w].id));
         e->counts.new_tokens++;
         const bool goes_on = sink(context, &tokens[w]);
         over[e->wanted_of[w]] = !goes_on || tokens[w].finish != PX_FINISH_NONE;
@@ -405,20 +456,35 @@ done:
     return err;
 }
 
+/* An answer whose tokens logits decide in the end, as one drawn from a flat distribution, has them
+ * come over at once. */
+static void ask_picks(px_engine *e, const pass_rows *p, px_step *step) {
+    enum { SHARE = 4, FIRST = 8 };
+    picks_begin(e->picks);
+    for (int32_t w = 0; w < p->n_wanted; w++) {
+        sequence *s = e->running.items[e->wanted_of[w]];
+        const px_choosing choice = choosing_of(e, s);
+        if ((int64_t)SHARE * s->n_after > (int64_t)s->n_new + FIRST) s->by_logits = true;
+        picks_add(e->picks, s->by_logits ? NULL : &choice, e->vocab);
+    }
+    picks_ask(e->picks, step);
+}
+
 px_err *px_engine_step(px_engine *e, px_token_sink *sink, void *context) {
     PX_PASS(engine_admit(e));
     if (e->running.n == 0) return NULL;
     const pass_rows p = choose_rows(e);
-    const px_step step = {.cache = e->cache,
-                          .stretches = e->stretches,
-                          .n_stretches = p.n_stretches,
-                          .n = p.n,
-                          .ids = e->ids,
-                          .soft = e->soft_rows,
-                          .n_soft = p.n_people * e->soft,
-                          .rows = e->wanted,
-                          .n_rows = p.n_wanted};
+    px_step step = {.cache = e->cache,
+                    .stretches = e->stretches,
+                    .n_stretches = p.n_stretches,
+                    .n = p.n,
+                    .ids = e->ids,
+                    .soft = e->soft_rows,
+                    .n_soft = p.n_people * e->soft,
+                    .rows = e->wanted,
+                    .n_rows = p.n_wanted};
     e->counts.steps++;
+    if (e->picks) ask_picks(e, &p, &step);
     PX_PASS(
         px_model_step(e->model, e->pass, &step, e->run.arena ? e->run.params : NULL, e->logits));
     return choose_all(e, &p, sink, context);

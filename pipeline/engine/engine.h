@@ -126,6 +126,8 @@ typedef struct {
     int64_t prompt_rows, shared_rows, new_tokens, steps;
     int64_t cache_bytes;
     px_round_counts rounds; /* steps by CUDA graphs, and without */
+    /* On a GPU: new tokens by what it picked; by logits that came over with it, or afterwards. */
+    int64_t picked, by_logits, by_logits_after;
 } px_engine_counts;
 px_engine_counts px_engine_count(const px_engine *engine);
 
@@ -208,6 +210,18 @@ typedef struct {
 } px_candidate;
 /* Changes logits [vocab]. */
 int32_t px_choose(float *logits, int64_t vocab, const px_choosing *choice, px_candidate *room);
+/* The same where a GPU has the logits (px_op_pick). *out: what it has to pick, `list` 0 where one
+ * is wanted, of *listed places; ids to change into changes [room], from 0. False: there are more
+ * ids or tokens than it takes, a longer list is needed than it makes, or log-probabilities or a
+ * mask want the logits themselves. */
+bool px_pick_of(const px_choosing *choice, int64_t vocab, int32_t *changes, int32_t room,
+                px_pick *out, int32_t *listed);
+/* The token that px_choose chooses. -1: what was picked does not decide it; px_choose_changed then
+ * does, by the changed logits. room [PX_PICK_LISTED]. */
+int32_t px_choose_picked(const px_picked *picked, const px_listed *list, const px_choosing *choice,
+                         px_candidate *room);
+int32_t px_choose_changed(const float *logits, int64_t vocab, const px_choosing *choice,
+                          px_candidate *room);
 /* The n best of logits by log-probability, ties by id, and the logarithm of Σ exp in *lse. */
 void px_best(const float *logits, int64_t vocab, px_alternative *best, int32_t n, double *lse);
 

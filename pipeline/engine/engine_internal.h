@@ -21,7 +21,9 @@ typedef struct {
     grammar_state form;             /* with a grammar: where in it the answer is */
     px_mask mask;                   /* of the next token */
     int32_t *pages, n_pages;
-    int64_t used; /* the step that used it last */
+    int32_t n_after; /* new tokens by logits that were asked for afterwards … */
+    bool by_logits;  /* … too many: nothing is picked any more */
+    int64_t used;    /* the step that used it last */
 } sequence;
 PX_CHECKED px_err *sequence_new(const px_request *request, int32_t soft, int32_t soft_at,
                                 int32_t most_rows, int64_t vocab, sequence **out);
@@ -42,6 +44,28 @@ void pool_fini(page_pool *pool);
 int32_t pool_take(page_pool *pool);
 void pool_hold(page_pool *pool, int32_t page);
 void pool_release(page_pool *pool, int32_t page);
+
+/* --- choose.c --- */
+/* The next place from `from` on, -1: none, where ids repeat their last no_repeat_ngram - 1: the id
+ * behind is banned. */
+int64_t choosing_repeats(const px_choosing *c, int64_t from);
+
+/* --- picks.c: with a model on a GPU, what each wanted row of a pass has picked of its logits ---
+ */
+typedef struct engine_picks engine_picks;
+/* *out is to be closed on failure too. */
+PX_CHECKED px_err *picks_open(px_stream *stream, int32_t batch, engine_picks **out);
+void picks_close(engine_picks *picks); /* NULL: nothing */
+/* A pass begins; its wanted rows one by one, choice NULL: its logits are to come over; into its
+ * step. */
+void picks_begin(engine_picks *picks);
+void picks_add(engine_picks *picks, const px_choosing *choice, int64_t vocab);
+void picks_ask(const engine_picks *picks, px_step *step);
+/* False: the row's logits came over instead; picks NULL: all did. */
+bool picks_has(const engine_picks *picks, int32_t row);
+/* px_choose_picked. */
+int32_t picks_choose(const engine_picks *picks, int32_t row, const px_choosing *choice,
+                     px_candidate *room);
 
 /* --- engine.c --- */
 enum { ENGINE_ROWS = 256 }; /* rows of a pass, batch at least */
@@ -72,6 +96,7 @@ struct px_engine {
     px_stretch *stretches;             /* [batch] */
     float *soft_rows;                  /* [batch, soft, d] */
     float *logits;                     /* [batch, vocab] */
+    engine_picks *picks;               /* NULL: the model is not on a GPU */
     px_candidate *candidates;          /* [threads, 2 vocab] */
     float *raw;                        /* [threads, vocab] */
     int threads;

@@ -191,12 +191,25 @@ typedef struct {
     int32_t n_soft;
     const int32_t *rows; /* [n_rows] rows whose logits are wanted, ascending */
     int32_t n_rows;
+    /* With a model on a GPU: what is picked of each row's logits (px_op_pick), into host memory:
+     * px_picked [n_rows], then the lists; logits come over of rows that are
+     * `whole` alone. NULL: of all. */
+    const px_picking *picking;
+    const bool *whole; /* [n_rows] */
+    void *picked;
 } px_step;
+/* Bytes of `picked` for n_rows rows, n_lists lists of `listed` places. */
+static inline size_t px_picked_bytes(int64_t n_rows, int64_t n_lists, int64_t listed) {
+    return (size_t)n_rows * sizeof(px_picked) + (size_t)(n_lists * listed) * sizeof(px_listed);
+}
 /* logits [n_rows, vocab]; the rows' keys and values are in the cache afterwards. params NULL: the
  * base, adapters off. A row's bits depend on its sequence alone. The model is made with
  * PX_MODEL_GENERATE; pass has room for n rows and n_rows wanted rows. */
 PX_CHECKED px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step,
                                  const px_params *params, float *logits);
+/* After a step that picked: logits [vocab] of wanted row `row`, as changed by what was asked. */
+PX_CHECKED px_err *px_model_logits(px_model *model, const px_pass *pass, int32_t row,
+                                   float *logits);
 
 /* --- export --- */
 /* PEFT adapter folder: adapter_config.json, adapter_model.safetensors; base named by base_path. */

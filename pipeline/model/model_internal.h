@@ -169,7 +169,8 @@ struct px_pass {
     /* A GPU's copies of what each layer of a slot wants: [n]. */
     int32_t *positions_there;
     uint64_t *keys_there;
-    float *logits; /* [n_rows, vocab] of a GPU's model that generates, on their way to the host */
+    float *logits; /* [n_rows, vocab] of a GPU's model that generates */
+    void *picked;  /* what is picked of them, on its way to the host: px_picked_bytes */
     px_arena *arena;
     /* A GPU's backend: all of the above but the host's are pieces of this. NULL on the CPU. */
     px_stream *stream;

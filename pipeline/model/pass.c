@@ -77,8 +77,11 @@ static void take_working(px_pass *pass, const px_model *model) {
         pass->positions_there = take(pass, n, sizeof *pass->positions_there);
         pass->keys_there = take(pass, n, sizeof *pass->keys_there);
     }
-    if (model->generate && pass->is_apart)
+    if (model->generate && pass->is_apart) {
         pass->logits = take(pass, rows * (size_t)shape->vocab, sizeof(float));
+        pass->picked =
+            take(pass, px_picked_bytes(pass->rows_max, pass->rows_max, PX_PICK_LISTED), 1);
+    }
     if (!pass->backward) return;
     pass->dx = take(pass, n * d, size);
     pass->ds = take(pass, n * (size_t)PX_MAX(shape->ffn, model->width_q), size);

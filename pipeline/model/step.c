@@ -84,6 +84,34 @@ static px_slot slot_of(const px_model *model, px_pass *pass, const px_step *step
                      .n_rows = step->n_rows + more};
 }
 
+/* From the card what is wanted of the logits there; it is waited for. */
+static void bring(px_model *model, const px_pass *pass, const px_step *step, float *logits) {
+    const px_picking *how = step->picking;
+    const int64_t vocab = model->shape.vocab;
+    const size_t row = (size_t)vocab * sizeof *logits;
+    px_picked *picked = pass->picked;
+    if (!how) {
+        px_memory_copy(model->s, logits, pass->logits, (size_t)step->n_rows * row);
+        return;
+    }
+    px_op_pick(model->s, px_mat_of(pass->logits, PX_F32, step->n_rows, vocab), how, picked,
+               (px_listed *)(void *)(picked + step->n_rows));
+    px_memory_copy(model->s, step->picked, picked,
+                   px_picked_bytes(step->n_rows, how->n_lists, how->listed));
+    for (int32_t first = 0, end = 0; first < step->n_rows; first = end + 1) {
+        end = first;
+        while (end < step->n_rows && step->whole[end]) end++;
+        px_memory_copy(model->s, logits + first * vocab, pass->logits + first * vocab,
+                       (size_t)(end - first) * row);
+    }
+}
+
+px_err *px_model_logits(px_model *model, const px_pass *pass, int32_t row, float *logits) {
+    const int64_t vocab = model->shape.vocab;
+    px_memory_copy(model->s, logits, pass->logits + row * vocab, (size_t)vocab * sizeof *logits);
+    return px_stream_ok(model->s);
+}
+
 px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const px_params *params,
                       float *logits) {
     px_cached cached = {step->cache, 0, step->stretches, step->n_stretches};
@@ -113,7 +141,6 @@ px_err *px_model_step(px_model *model, px_pass *pass, const px_step *step, const
             px_op_linear(model->s, px_mat_of(to, PX_F32, slot.n_rows, vocab),
                          px_last_norm(&r, delta), model->head, false);
     }
-    if (pass->logits)
-        px_memory_copy(model->s, logits, to, (size_t)(step->n_rows * vocab) * sizeof *logits);
+    if (pass->logits) bring(model, pass, step, logits);
     return px_stream_ok(model->s);
 }

@@ -213,5 +213,37 @@ done
 same generate-bf16-run-same "$(cat bf16-run-3.jsonl)" "$(cat bf16-run-1.jsonl)"
 check generate-profile "${graphs[@]}" --model tiny --out timed.jsonl --profile
 same generate-profile-says "$(grep -c 'steps without CUDA graphs' "$T/out")" 1
+# Tokens are chosen from what the card picks of its logits, of which a greedy one needs 24 bytes; with log-probabilities
+# the logits come over. The tokens are the same.
+by() { sed -n 's/.*tokens: \([0-9]*\) by what the GPU picked, \([0-9]*\) by logits, \([0-9]*\) by .*/\1 \2 \3/p' "$T/err"; }
+answers() { sed 's/,"logprobs":.*//;s/}$//' "$1"; }
+while read -r name options; do
+    chosen=("$X" generate --model tiny --prompts more.jsonl --max-new-tokens 8 --set threads=1 --set device=simt $options)
+    check picks-$name-1 env PRISMX_LOG=debug "${chosen[@]}" --out picks-1.jsonl --batch 1 --overwrite --set generate.graphs=false
+    same picks-$name-picked "$(by | awk '{ print ($1 > 8 * $3 && $2 == 0) ? "picked" : $0 }')" picked
+    check picks-$name-3 "${chosen[@]}" --out picks-3.jsonl --batch 3 --overwrite --profile
+    same picks-$name-bytes "$(sed -n 's/^copied: .* MB to the device, \([0-9.]*\) MB to the host$/\1/p' "$T/out" |
+        awk -v most="$([ $name = greedy ] && echo 0.0006 || echo 1)" '{ print ($1 <= most) ? "few" : $1 }')" few
+    check picks-$name-logits env PRISMX_LOG=debug "${chosen[@]}" --out picks-logits.jsonl --batch 3 --overwrite --set generate.logprobs=1
+    same picks-$name-by-logits "$(by | awk '{ print ($1 == 0 && $2 > 8 && $3 == 0) ? "logits" : $0 }')" logits
+    same picks-$name-same "$(answers picks-3.jsonl)$(answers picks-logits.jsonl)" "$(answers picks-1.jsonl)$(answers picks-1.jsonl)"
+done <<'END'
+greedy --temperature 0
+sampled --temperature 1
+cut --temperature 0.8 --set generate.top_k=30 --set generate.top_p=0.9 --set generate.min_p=0.01
+changed --temperature 0.9 --set generate.top_p=0.95 --set generate.repetition_penalty=1.3 --set generate.no_repeat_ngram=2 --set generate.min_new_tokens=4
+END
+# More tokens than a list holds (the tiny model has as many): some are drawn from it; from a flat distribution none can be,
+# and from the fourth on logits come at once.
+check wide-init "$X" model init --like smollm2-135m --layers 1 --seed 1 --out wide
+cp tiny/tokenizer*.json wide
+wide=("$X" generate --model wide --prompts prompts.jsonl --set threads=1 --set device=simt --overwrite)
+for kind in flat:1:5 list:0.1:3; do
+    IFS=: read -r name temperature n <<<"$kind"
+    check wide-$name env PRISMX_LOG=debug "${wide[@]}" --out wide.jsonl --temperature $temperature --max-new-tokens $n
+    same wide-$name-by "$(by)" "$([ $name = flat ] && echo 0 2 3 || echo 3 0 0)"
+    check wide-$name-logits "${wide[@]}" --out wide-logits.jsonl --temperature $temperature --max-new-tokens $n --set generate.logprobs=1
+    same wide-$name-same "$(answers wide-logits.jsonl)" "$(answers wide.jsonl)"
+done
 refuses cuda-is-not-here 2 'device "cuda" is not in this build.*|no GPU' "$X" train "${config[@]}" --set device=cuda --out none
 finish
