@@ -35,6 +35,9 @@ static px_err *choice_read(const px_call *call, const cJSON *item, int i, bool *
     PX_PASS(px_json_text(message, "content", where, &text));
     snprintf(where, sizeof where, "reply, choices[%d]", i);
     PX_PASS(px_json_text(item, "finish_reason", where, &finish));
+    if (!*finish)
+        PX_FAIL(PX_RUN_FAILED,
+                "%s: \"finish_reason\" is empty: is the answer whole, or was it cut?", where);
     if (!strcmp(finish, "content_filter")) {
         *withheld = true;
         PX_FAIL(PX_RUN_FAILED, "the endpoint's content filter withheld the answer");

@@ -164,6 +164,8 @@ static void wrong_json_says_what_was_expected(void **state) {
         {CHOICE("\"message\":{\"content\":null}"), "\"content\" is null, wanted a string"},
         {CHOICE("\"message\":{\"content\":\"x\"}"),
          "\"finish_reason\" is missing, wanted a string"},
+        {CHOICE("\"message\":{\"content\":\"x\"},\"finish_reason\":\"\""),
+         "\"finish_reason\" is empty"},
         {CHOICE("\"message\":{\"content\":\"x\"},\"finish_reason\":\"content_filter\""),
          "content filter withheld"},
         {"{\"choices\":[{\"index\":1,\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}",
