@@ -14,9 +14,6 @@ static_assert(CU_TILE * LANES == CU_THREADS, "eight threads a row");
 #define LOWEST (-3.0e38f)
 #define LOG2E 1.4426950408889634f
 
-#define ROOM(kernel, bytes)                                                                        \
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
-
 /* Sum and maximum over the eight threads of a row. */
 __device__ static inline float row_sum(float value) {
     for (int bits = LANES / 2; bits > 0; bits /= 2) value += __shfl_xor_sync(CU_ALL, value, bits);
@@ -140,7 +137,7 @@ void cu_attention(cu_queue *q, const cu_attend *a) {
         (size_t)((CU_TILE + CU_KEYS) * (a->hd + 1) + CU_TILE * CU_KEYS) * sizeof(float);
     const dim3 grid((unsigned)a->n_tiles, (unsigned)a->H);
     const cu_attend args = *a;
-    ROOM(forward, bytes);
+    CU_ROOM(forward, bytes);
     CU_LAUNCH(forward, grid, CU_THREADS, bytes, q, args);
 }
 
@@ -257,8 +254,8 @@ void cu_attention_backward(cu_queue *q, const cu_attend_back *b) {
         cu_attention_backward_mma(q, b);
         return;
     }
-    ROOM(back_queries, rows + tile);
-    ROOM(back_keys, rows + 2 * tile);
+    CU_ROOM(back_queries, rows + tile);
+    CU_ROOM(back_keys, rows + 2 * tile);
     CU_LAUNCH(back_queries, queries, CU_THREADS, rows + tile, q, args);
     CU_LAUNCH(back_keys, keys, CU_THREADS, rows + 2 * tile, q, args);
 }

@@ -60,15 +60,10 @@ template <int STEPS> __global__ static void __launch_bounds__(CU_THREADS, 3) for
     const int n_keys = tile.position + tile.n;
     come_keys<HD>(memory, a, tile.keys, 0, n_keys, u.kv);
     for (int first = 0; first < n_keys; first += CU_KEYS) {
-        const int odd = first / CU_KEYS % 2;
-        const uint16_t *k = memory + odd * 2 * CU_KEYS * PITCH, *v = k + CU_KEYS * PITCH;
-        uint16_t *next = memory + (1 - odd) * 2 * CU_KEYS * PITCH;
+        const uint16_t *k = keys_at<HD>(memory, a, tile.keys, first, n_keys, u.kv);
+        const uint16_t *v = k + CU_KEYS * PITCH;
         float score[4][4] = {{0}};
         uint32_t b[4], p[4];
-        copies_done();
-        __syncthreads();
-        if (first + CU_KEYS < n_keys)
-            come_keys<HD>(next, a, tile.keys, first + CU_KEYS, n_keys, u.kv);
         if (u.n <= 0 || first >= u.position + u.n) continue;
         CU_UNROLL
         for (int s = 0; s < STEPS; s++)

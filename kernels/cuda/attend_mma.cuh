@@ -69,6 +69,20 @@ __device__ static inline void come_keys(uint16_t *k, const cu_attend &a, int64_t
     }
 }
 
+/* The keys from `first` on, the values behind them, are there for all threads; the next ones come
+ * meanwhile, where those before them were. memory: twice CU_KEYS keys and values. */
+template <int HD>
+__device__ static inline const uint16_t *keys_at(uint16_t *memory, const cu_attend &a, int64_t path,
+                                                 int first, int n_keys, int64_t kv) {
+    constexpr int SIZE = 2 * CU_KEYS * (HD + 8);
+    const int odd = first / CU_KEYS % 2;
+    copies_done();
+    __syncthreads();
+    if (first + CU_KEYS < n_keys)
+        come_keys<HD>(memory + (1 - odd) * SIZE, a, path, first + CU_KEYS, n_keys, kv);
+    return memory + odd * SIZE;
+}
+
 /* Of rows in shared memory, a pitch apart. 16 rows as the left side of a product over their
  * columns k … k + 15. */
 __device__ static inline void left_rows(uint32_t a[4], const uint16_t *rows, int pitch, int k) {
@@ -137,9 +151,6 @@ __device__ static inline void put_head(const cu_mat &m, int64_t row, int n, int6
 static inline int lies_wide(const cu_mat &m) {
     return ((uintptr_t)m.data & 15) == 0 && m.stride % 8 == 0;
 }
-
-#define ROOM(kernel, bytes)                                                                        \
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
 
 /* Calls launch<hd / 16>(…) for the sizes that there are kernels for. */
 #define CU_BY_HEAD_SIZE(hd, launch, ...)                                                           \

@@ -30,15 +30,10 @@ __global__ static void __launch_bounds__(CU_THREADS, 2) back_queries(cu_attend_b
     const int n_keys = tile.position + tile.n;
     come_keys<HD>(memory, a, tile.keys, 0, n_keys, u.kv);
     for (int first = 0; first < n_keys; first += CU_KEYS) {
-        const int odd = first / CU_KEYS % 2;
-        const uint16_t *k = memory + odd * 2 * CU_KEYS * PITCH, *v = k + CU_KEYS * PITCH;
-        uint16_t *next = memory + (1 - odd) * 2 * CU_KEYS * PITCH;
+        const uint16_t *k = keys_at<HD>(memory, a, tile.keys, first, n_keys, u.kv);
+        const uint16_t *v = k + CU_KEYS * PITCH;
         float score[4][4] = {{0}}, dp[4][4] = {{0}};
         uint32_t f[4], slope[4];
-        copies_done();
-        __syncthreads();
-        if (first + CU_KEYS < n_keys)
-            come_keys<HD>(next, a, tile.keys, first + CU_KEYS, n_keys, u.kv);
         if (u.n <= 0 || first >= u.position + u.n) continue;
         CU_UNROLL
         for (int s = 0; s < STEPS; s++)
@@ -220,7 +215,7 @@ template <int STEPS> static void launch(cu_queue *q, const cu_attend_back &args)
     const size_t for_queries = 4 * CU_KEYS * (HD + 8) * sizeof(uint16_t);
     const size_t for_keys = sizeof(key_room<HD>);
     const dim3 keys((unsigned)args.n_key_tiles, (unsigned)a->Hkv);
-    ROOM(back_keys<STEPS>, for_keys);
+    CU_ROOM(back_keys<STEPS>, for_keys);
     CU_LAUNCH(back_queries<STEPS>, units_grid(a), CU_THREADS, for_queries, q, args);
     CU_LAUNCH(back_keys<STEPS>, keys, CU_THREADS, for_keys, q, args);
 }

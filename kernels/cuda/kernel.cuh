@@ -20,6 +20,10 @@
 #define CU_UNROLL
 #endif
 
+/* Before a launch with more than 48 KB of shared memory. */
+#define CU_ROOM(kernel, bytes)                                                                     \
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
+
 #include "launch.h"
 
 /* Threads of a block, where a kernel has no reason for another number. */

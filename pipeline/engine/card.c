@@ -2,7 +2,7 @@
  * it. */
 #include "engine_internal.h"
 
-enum { MOST_POSITIONS = 1 << 24, DEFAULT_REQUEST = 2048 };
+enum { DEFAULT_REQUEST = 2048 };
 
 int64_t px_engine_pages(const px_shape *shape, int64_t batch, int64_t cache_tokens) {
     const int64_t positions = PX_MIN(shape->max_positions, MOST_POSITIONS);

@@ -10,8 +10,6 @@
 
 #include "engine_internal.h"
 
-enum { MOST_POSITIONS = 1 << 24 };
-
 /* --- settings --- */
 
 px_decoding px_decoding_default(void) {

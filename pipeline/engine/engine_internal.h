@@ -68,7 +68,8 @@ int32_t picks_choose(const engine_picks *picks, int32_t row, const px_choosing *
                      px_candidate *room);
 
 /* --- engine.c --- */
-enum { ENGINE_ROWS = 256 }; /* rows of a pass, batch at least */
+enum { ENGINE_ROWS = 256 };        /* rows of a pass, batch at least */
+enum { MOST_POSITIONS = 1 << 24 }; /* of a request, whatever the model takes */
 typedef struct {
     sequence **items;
     int32_t n, room;
